@@ -1,0 +1,1 @@
+"""Configurations: one function per phase."""

@@ -1,0 +1,1 @@
+"""Microscope / MDCF: talking heads from one portrait and speech, in JAX."""

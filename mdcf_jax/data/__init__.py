@@ -1,0 +1,1 @@
+"""Records, transforms and pipelines for training."""

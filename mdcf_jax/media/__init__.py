@@ -1,0 +1,1 @@
+"""The edge: files of the user, in and out."""

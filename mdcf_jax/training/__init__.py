@@ -1,0 +1,1 @@
+"""State, step, checkpoints and the loop that serve every phase."""

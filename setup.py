@@ -1,0 +1,39 @@
+"""Installation: `pip install .` for the product, extras for what surrounds it."""
+
+import setuptools
+
+setuptools.setup(
+  name='mdcf_jax',
+  version='0.1.0',
+  description='Microscope / MDCF: talking heads from a portrait and speech.',
+  license='Apache-2.0',
+  python_requires='>=3.11,<3.14',
+  packages=setuptools.find_packages(include=('mdcf_jax', 'mdcf_jax.*')),
+  package_data={'mdcf_jax': ['bundled/*']},
+  install_requires=[
+    'jax>=0.10.2',
+    'flax>=0.12.8',  # Linen modules.
+    'optax>=0.2.8',
+    'orbax-checkpoint>=0.12.8,<1.0',  # v1 has another interface.
+    'einops>=0.8',
+    'numpy',
+    'ml_collections>=1.0',  # Configs with locked keys.
+    'absl-py',  # Flags of train.py.
+    'av>=14',  # Video and audio; bundles FFmpeg.
+    'pillow>=11',
+    'safetensors>=0.5',  # Weights, never unpickled.
+    'tqdm>=4.66',  # Progress bars with ETA.
+    'grain>=0.2.15',
+    'tensorflow-datasets>=4.9.9',
+    'array_record>=0.6',
+    'tensorboardX>=2.6',  # clu's writers need TensorFlow.
+  ],
+  extras_require={
+    'faces': ['mediapipe>=1.2'],  # Pose, blink and boxes from pictures.
+    'cuda12': ['jax[cuda12]'],
+    'cuda13': ['jax[cuda13]'],
+    'tpu': ['jax[tpu]'],
+    'dev': ['pytest>=8', 'ruff>=0.8', 'pre-commit>=4'],
+  },
+  entry_points={'console_scripts': ['mdcf = mdcf_jax.cli.main:main']},
+)
