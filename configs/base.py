@@ -1,0 +1,129 @@
+"""Every key of a training run, with its default.
+
+A config is a Python function: `configs/<phase>.py::get_config(variant)` calls
+`get_config` here and overrides what its phase needs. Keys are locked when
+train.py loads them, so that a misspelt one is an error.
+
+A variant is a comma-separated list of parts in any order: one size, one
+resolution and any number of ablations, as in
+
+  python train.py --config=configs/lmae.py:mini,256,d16 --workdir=runs/lmae
+"""
+
+from ml_collections import ConfigDict
+
+from configs import models
+from mdcf_jax.errors import InputError
+
+SIZES = tuple(models.SIZES)
+RESOLUTIONS = ('64', '128', '256', '512')
+DEFAULT_RESOLUTION = {'base': 256, 'mini': 256, 'tiny': 64}
+
+
+def _d16(config: ConfigDict) -> None:
+  """Half as much spatial compression: z is H/16 x W/16."""
+  config.model.lmae.features = tuple(config.model.lmae.features[:-1])
+
+
+def _no_igc(config: ConfigDict) -> None:
+  """No image-guided consistency: LMAE learns from its own error alone."""
+  if 'igc_weight' in config.loss:
+    config.loss.igc_weight = 0.0
+
+
+# Rows of the paper's ablation table: each changes a finished config.
+ABLATIONS = {'d16': _d16, 'no_igc': _no_igc}
+
+
+def parse_variant(variant: str) -> tuple[str, int, tuple[str, ...]]:
+  """Splits a variant string into (size, resolution, ablations).
+
+  Raises:
+    InputError: a part is unknown, or there are two sizes or resolutions.
+  """
+  parts = [part.strip() for part in variant.split(',') if part.strip()]
+  for part in parts:
+    if part not in (*SIZES, *RESOLUTIONS, *ABLATIONS):
+      raise InputError(
+        f'unknown part {part!r} of the variant {variant!r}: sizes are '
+        f'{", ".join(SIZES)}; resolutions {", ".join(RESOLUTIONS)}; '
+        f'ablations {", ".join(ABLATIONS)}'
+      )
+  sizes = [part for part in parts if part in SIZES]
+  resolutions = [part for part in parts if part in RESOLUTIONS]
+  if len(sizes) > 1 or len(resolutions) > 1:
+    raise InputError(
+      f'the variant {variant!r} names more than one '
+      f'{"size" if len(sizes) > 1 else "resolution"}'
+    )
+  size = sizes[0] if sizes else 'base'
+  resolution = int(resolutions[0]) if resolutions else DEFAULT_RESOLUTION[size]
+  return size, resolution, tuple(p for p in ABLATIONS if p in parts)
+
+
+def get_config(phase: str, variant: str = 'base') -> ConfigDict:
+  """Returns the defaults of `phase` at the size and resolution of `variant`."""
+  size, resolution, ablations = parse_variant(variant)
+  config = ConfigDict()
+  config.phase = phase  # fde, lmae, diffusion or pbnet.
+  config.size = size  # base (the paper's), mini (the bundled), tiny (tests).
+  config.resolution = resolution  # Pixels of a side; divisible by 32.
+  config.ablations = ablations  # Names; what they change is applied already.
+
+  config.model = ConfigDict(models.SIZES[size])  # Keywords of linen modules.
+  config.audio_encoder = 'mel'  # What audio_emb is; 'mel' has 320 numbers.
+  # Features of the perceptual loss: 'vgg19' (real weights) or 'random'
+  # (seeded, untrained), and the safetensors file of the former.
+  config.perceptual = 'vgg19' if size == 'base' else 'random'
+  config.perceptual_weights = ''
+  config.loss = ConfigDict()  # Weights of the terms; each phase sets its own.
+
+  config.seed = 0  # Of parameters, noise and the order of samples.
+  config.batch_size = 8  # Over all devices.
+  config.total_steps = 100_000
+  config.ema_decay = 0.999  # Of the averaged weights that later phases use.
+  config.log_every = 100  # Steps between scalars; they are means over these.
+  config.eval_every = 1000  # Steps between validation losses; 0: never.
+  config.eval_batches = 8  # Batches in one validation loss.
+  config.picture_every = 1000  # Steps between pictures; 0: never.
+  config.save_every = 1000  # Steps between checkpoints.
+  config.keep_checkpoints = 2  # Older ones are deleted.
+
+  config.optimizer = _optimizer()
+  config.data = _data(size)
+  # Folder of an earlier phase: a run's workdir or a folder of packed weights.
+  # `weights` instead continues this phase from packed weights.
+  config.init_from = ConfigDict(dict(fde='', lmae='', weights=''))
+  # Devices: what is left over goes to the data axis.
+  config.mesh = ConfigDict(dict(fsdp=1, frames=1))
+  return config
+
+
+def _optimizer() -> ConfigDict:
+  """Returns the settings of AdamW."""
+  optimizer = ConfigDict()
+  optimizer.learning_rate = 1e-4
+  optimizer.b1 = 0.9
+  optimizer.b2 = 0.999
+  optimizer.weight_decay = 0.0
+  optimizer.warmup_steps = 0  # Linear, from 0.
+  optimizer.schedule = 'constant'  # Or 'cosine': to 0 at total_steps.
+  optimizer.clip_norm = 1.0  # Of the global gradient; 0: none.
+  optimizer.accumulate = 1  # Batches per update.
+  return optimizer
+
+
+def _data(size: str) -> ConfigDict:
+  """Returns where samples come from and how they are drawn."""
+  data = ConfigDict()
+  data.dir = ''  # Output of `mdcf prepare`; '': synthetic heads, no files.
+  data.latents = ''  # Folder of cached latents; '': encode the frames.
+  data.cache_latents = False  # Write that folder before training starts.
+  return data
+
+
+def finish(config: ConfigDict) -> ConfigDict:
+  """Applies the ablations; the last call of every phase's `get_config`."""
+  for name in config.ablations:
+    ABLATIONS[name](config)
+  return config

@@ -1,0 +1,93 @@
+"""The `mdcf` command: one subcommand per module of this package."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.metadata
+import importlib.util
+import logging
+import sys
+from collections.abc import Sequence
+
+from mdcf_jax.errors import InputError
+
+# What each command does, so that `mdcf --help` imports none of them.
+COMMANDS = {
+  'generate': 'portrait and recording to a talking-head video',
+  'reconstruct': 'a clip through the auto-encoders, beside the original',
+  'prepare': 'a folder of videos to training data',
+  'pack': 'finished training runs to a folder of weights',
+  'download': 'files that are not part of the package',
+  'info': 'what a folder of weights contains',
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Runs `mdcf argv...` and returns its exit code.
+
+  0: done; 2: the user gave something that cannot be used, said in one line on
+  stderr; 130: interrupted.
+  """
+  argv = list(sys.argv[1:] if argv is None else argv)
+  name = next((arg for arg in argv if not arg.startswith('-')), '')
+  try:
+    parser = _parser(name)
+    args = parser.parse_args(argv)
+    if args.command is None:
+      parser.print_help(sys.stderr)
+      return 2
+    level = logging.DEBUG if args.verbose else logging.INFO
+    logging.basicConfig(level=logging.WARNING, format='%(message)s')
+    logging.getLogger('mdcf_jax').setLevel(level)
+    return _command(args.command).run(args) or 0
+  except InputError as error:
+    print(f'mdcf: error: {_one_line(error)}', file=sys.stderr)
+    return 2
+  except KeyboardInterrupt:
+    print('mdcf: interrupted', file=sys.stderr)
+    return 130
+
+
+def _parser(name: str) -> argparse.ArgumentParser:
+  """Returns the parser; only the command `name` has its arguments."""
+  parser = argparse.ArgumentParser(
+    prog='mdcf', description='Talking heads from a portrait and speech.'
+  )
+  parser.add_argument(
+    '--version', action='version', version=f'mdcf {_version()}'
+  )
+  parser.add_argument(
+    '--verbose', action='store_true', help='say more while working'
+  )
+  commands = parser.add_subparsers(dest='command', metavar='COMMAND')
+  for command, summary in COMMANDS.items():
+    if not _exists(command):
+      continue
+    sub = commands.add_parser(command, help=summary, description=summary)
+    if command == name:
+      _command(command).add_arguments(sub)
+  return parser
+
+
+def _version() -> str:
+  try:
+    return importlib.metadata.version('mdcf_jax')
+  except importlib.metadata.PackageNotFoundError:
+    return '(not installed: run from a checkout)'
+
+
+def _exists(command: str) -> bool:
+  return importlib.util.find_spec(f'mdcf_jax.cli.{command}') is not None
+
+
+def _command(command: str):
+  return importlib.import_module(f'mdcf_jax.cli.{command}')
+
+
+def _one_line(error: Exception) -> str:
+  return ' '.join(str(error).split())
+
+
+if __name__ == '__main__':
+  sys.exit(main())

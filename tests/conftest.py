@@ -1,0 +1,34 @@
+"""Test settings that must precede the first import of jax."""
+
+import os
+import pathlib
+import sys
+
+os.environ['JAX_PLATFORMS'] = os.environ.get('MDCF_TEST_PLATFORM', 'cpu')
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+# Eight virtual devices, so that every mesh can be tried on any machine.
+_FLAG = '--xla_force_host_platform_device_count'
+if _FLAG not in os.environ.get('XLA_FLAGS', ''):
+  os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {_FLAG}=8'
+
+# `configs` lies beside the package and is not installed with it.
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+import pytest  # noqa: E402
+
+_ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope='session')
+def test_data() -> pathlib.Path:
+  """Folder of real clips and reference outputs; skips where it is absent."""
+  folder = pathlib.Path(os.environ.get('MDCF_TEST_DATA', _ROOT / '../shared'))
+  if not folder.is_dir():
+    pytest.skip(f'no test data in {folder}; set MDCF_TEST_DATA')
+  return folder
+
+
+@pytest.fixture(scope='session')
+def repository() -> pathlib.Path:
+  """Root of the checkout: configs, train.py and the package lie here."""
+  return _ROOT
