@@ -1,0 +1,146 @@
+"""The tfds dataset `talking_heads`: prepared clips as array_record files.
+
+Neither building nor reading imports TensorFlow.
+"""
+
+import contextlib
+import io
+import logging
+import os
+import pathlib
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from mdcf_jax.data import records
+from mdcf_jax.errors import InputError
+
+FILE_FORMAT = 'array_record'
+
+
+def features() -> tfds.features.FeaturesDict:
+  """The stored form of a record, see `records`."""
+  text = tfds.features.Scalar(np.object_)
+  arrays = {
+    key: tfds.features.Tensor(shape=shape, dtype=dtype)
+    for key, (dtype, shape) in records.ARRAYS.items()
+  }
+  return tfds.features.FeaturesDict(
+    {
+      # Bytes and not tfds images, so that reading a clip decodes no pixel.
+      'frames': tfds.features.Sequence(text),
+      **arrays,
+      **{key: text for key in records.TEXT_KEYS},
+      'fps': np.float32,
+    }
+  )
+
+
+class TalkingHeads(tfds.core.GeneratorBasedBuilder):
+  """Clips of talking heads: frames, sound, pose, blink, boxes, landmarks.
+
+  Attributes:
+    clips: for each split, the files that `records.save` wrote. Only needed to
+      build; reading needs the folder alone.
+  """
+
+  VERSION = tfds.core.Version('1.0.0')
+  RELEASE_NOTES = {'1.0.0': 'First.'}
+  name = 'talking_heads'
+
+  def __init__(
+    self,
+    *,
+    clips: Mapping[str, Sequence[os.PathLike]] | None = None,
+    **kwargs: Any,
+  ):
+    self.clips = clips or {}
+    super().__init__(**(dict(file_format=FILE_FORMAT) | kwargs))
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    return tfds.core.DatasetInfo(
+      builder=self,
+      features=features(),
+      description='Talking heads, square, 25 fps, with 16 kHz speech.',
+    )
+
+  def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
+    del dl_manager  # Nothing is downloaded.
+    return {
+      split: self._generate_examples(paths)
+      for split, paths in self.clips.items()
+    }
+
+  def _generate_examples(
+    self, paths: Sequence[os.PathLike]
+  ) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path in paths:
+      record = records.load(path)
+      yield record['id'], record
+
+
+def build(
+  clips: Mapping[str, Sequence[os.PathLike]], data_dir: str | os.PathLike
+) -> pathlib.Path:
+  """Writes a dataset and returns the folder that holds its files.
+
+  Args:
+    clips: for each split ('train', 'val') files written by `records.save`;
+      a split without clips is left out.
+    data_dir: a folder; the files go to `talking_heads/1.0.0` in it.
+
+  Raises:
+    InputError: there is no clip at all.
+  """
+  clips = {split: list(paths) for split, paths in clips.items() if paths}
+  if not clips:
+    raise InputError(f'{data_dir}: there are no clips to build a dataset of')
+  with _quiet():
+    builder = TalkingHeads(clips=clips, data_dir=os.fspath(data_dir))
+    builder.download_and_prepare()
+  return pathlib.Path(os.fspath(builder.data_dir))
+
+
+def open_source(folder: str | os.PathLike, split: str) -> Any:
+  """Opens one split for random access: `len(source)`, `source[index]`.
+
+  Args:
+    folder: what `build` was given, or the folder that it returned.
+    split: 'train' or 'val'.
+
+  Raises:
+    InputError: no such folder, dataset or split.
+  """
+  folder = pathlib.Path(folder)
+  if not folder.is_dir():
+    raise InputError(f'{folder}: no such folder (data.dir)')
+  found = sorted(folder.glob('dataset_info.json'))
+  found = found or sorted(folder.glob('*/*/dataset_info.json'))
+  if not found:
+    raise InputError(
+      f'{folder}: not a prepared dataset (no dataset_info.json); '
+      'mdcf prepare makes one'
+    )
+  builder = tfds.builder_from_directory(os.fspath(found[-1].parent))
+  if split not in builder.info.splits:
+    splits = ', '.join(builder.info.splits)
+    raise InputError(f'{folder}: no split {split!r}; it has {splits}')
+  return builder.as_data_source(split=split)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+  """Keeps tfds from printing to stdout and drawing its own bars."""
+  shown = tfds.display_progress_bar
+  level = logging.getLogger().level
+  shown(False)
+  try:
+    with contextlib.redirect_stdout(io.StringIO()):
+      yield
+  finally:
+    shown(True)
+    logging.getLogger().setLevel(level)
+    sys.stdout.flush()
