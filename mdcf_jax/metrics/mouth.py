@@ -1,0 +1,104 @@
+"""Does the mouth follow the sound? Correlation of mouth opening over time.
+
+Not SyncNet: no network, only the gap between the lips. The opening of a
+generated mouth is compared with that of the true clip of the same sound; the
+rivals are the same number for the wrong sound, and for the sound's energy
+alone. All are smoothed alike and all may choose their best lag, which favours
+every series by the same amount.
+"""
+
+import numpy as np
+
+UPPER_LIP, LOWER_LIP = 13, 14  # Inner lips, MediaPipe's face mesh.
+FOREHEAD, CHIN = 10, 152
+SAMPLES_PER_FRAME = 640  # 16 kHz at 25 fps.
+MAX_LAG = 5  # Frames, both ways: 200 ms.
+SMOOTHING = 3  # Frames of the moving average.
+
+
+def openness(
+  landmarks: np.ndarray, detected: np.ndarray | None = None
+) -> np.ndarray:
+  """Gap between the inner lips over the height of the face.
+
+  Args:
+    landmarks: `[T, 478, 2]` mesh points of a square picture, in [0, 1].
+    detected: `[T]` bool; frames without a face are interpolated.
+
+  Returns:
+    `[T]`, about 0 for a closed mouth and 0.2 for one wide open; all NaN if no
+    frame has a face.
+  """
+  landmarks = np.asarray(landmarks, np.float64)
+  gap = np.linalg.norm(
+    landmarks[:, UPPER_LIP] - landmarks[:, LOWER_LIP], axis=-1
+  )
+  face = np.linalg.norm(landmarks[:, FOREHEAD] - landmarks[:, CHIN], axis=-1)
+  series = gap / np.maximum(face, 1e-6)
+  if detected is None or np.all(detected):
+    return series
+  detected = np.asarray(detected, bool)
+  if not detected.any():
+    return np.full(len(series), np.nan)
+  frames = np.arange(len(series))
+  return np.interp(frames, frames[detected], series[detected])
+
+
+def log_energy(waveform: np.ndarray, num_frames: int) -> np.ndarray:
+  """Log energy of the sound of every frame: the trivial rival of a mouth.
+
+  Args:
+    waveform: `[samples]` at 16 kHz; cut or padded with silence to the frames.
+    num_frames: T, at 25 frames a second.
+
+  Returns:
+    `[T]`; silence is log(1e-6), not minus infinity.
+  """
+  padded = np.zeros(num_frames * SAMPLES_PER_FRAME)
+  used = np.asarray(waveform, np.float64)[: len(padded)]
+  padded[: len(used)] = used
+  power = np.square(padded).reshape(num_frames, SAMPLES_PER_FRAME).mean(axis=1)
+  return np.log(power + 1e-6)
+
+
+def smooth(series: np.ndarray, width: int = SMOOTHING) -> np.ndarray:
+  """Moving average over `width` frames; at the ends over those that exist."""
+  taps = np.ones(width)
+  count = np.convolve(np.ones(len(series)), taps, mode='same')
+  return np.convolve(series, taps, mode='same') / count
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> float:
+  """Pearson's correlation; 0 when one of them does not vary."""
+  a, b = a - a.mean(), b - b.mean()
+  scale = np.sqrt(np.sum(a * a) * np.sum(b * b))
+  return float(np.sum(a * b) / scale) if scale > 1e-12 else 0.0
+
+
+def best_lag_correlation(
+  series: np.ndarray, truth: np.ndarray, max_lag: int = MAX_LAG
+) -> tuple[float, int]:
+  """Highest correlation over lags, after smoothing both series.
+
+  Args:
+    series, truth: `[T]`; the longer one is cut.
+    max_lag: lags from -max_lag to max_lag frames are tried, each on the frames
+      where the two overlap.
+
+  Returns:
+    The correlation and its lag; a positive lag means that `series` is late.
+
+  Raises:
+    ValueError: fewer than `2 * max_lag + 3` frames.
+  """
+  length = min(len(series), len(truth))
+  if length < 2 * max_lag + 3:
+    raise ValueError(f'{length} frames are too few for lags up to {max_lag}')
+  a, b = smooth(series[:length]), smooth(truth[:length])
+  scores = {}
+  for lag in range(-max_lag, max_lag + 1):
+    late = a[max(lag, 0) : length + min(lag, 0)]
+    early = b[max(-lag, 0) : length - max(lag, 0)]
+    scores[lag] = correlation(late, early)
+  best = max(scores, key=scores.get)
+  return scores[best], best

@@ -1,0 +1,56 @@
+"""Mouth opening and its correlation over lags."""
+
+import numpy as np
+import pytest
+
+from mdcf_jax.metrics import mouth
+
+
+def test_openness_is_the_lip_gap_over_the_face():
+  landmarks = np.zeros((2, 478, 2))
+  landmarks[:, mouth.CHIN, 1] = 0.8
+  landmarks[1, mouth.LOWER_LIP, 1] = 0.2
+  np.testing.assert_allclose(mouth.openness(landmarks), [0, 0.25])
+
+
+def test_frames_without_a_face_are_interpolated():
+  landmarks = np.zeros((3, 478, 2))
+  landmarks[:, mouth.CHIN, 1] = 1.0
+  landmarks[:, mouth.LOWER_LIP, 1] = [0.1, 0.9, 0.3]
+  series = mouth.openness(landmarks, np.array([True, False, True]))
+  np.testing.assert_allclose(series, [0.1, 0.2, 0.3])
+  assert np.isnan(mouth.openness(landmarks, np.zeros(3, bool))).all()
+
+
+def test_log_energy_per_frame():
+  waveform = np.concatenate([np.zeros(640), np.full(640, 0.5)])
+  energy = mouth.log_energy(waveform, 3)  # The third frame is padding.
+  np.testing.assert_allclose(energy, np.log([1e-6, 0.25 + 1e-6, 1e-6]))
+
+
+def test_smoothing_keeps_constants_up_to_the_ends():
+  np.testing.assert_allclose(mouth.smooth(np.full(7, 2.0)), 2.0)
+  np.testing.assert_allclose(mouth.smooth(np.array([0.0, 3, 0]))[1], 1.0)
+
+
+@pytest.mark.parametrize('lag', [-5, -2, 0, 3, 5])
+def test_best_lag_finds_a_shift(lag):
+  rng = np.random.default_rng(0)
+  signal = rng.normal(size=200)
+  truth, series = signal[20:120], signal[20 - lag : 120 - lag]
+  score, found = mouth.best_lag_correlation(series, truth)
+  assert found == lag
+  # Not 1 exactly: the ends are smoothed over fewer frames.
+  assert score > 0.99
+
+
+def test_unrelated_and_still_mouths_score_low():
+  rng = np.random.default_rng(1)
+  a, b = rng.normal(size=(2, 400))
+  assert mouth.best_lag_correlation(a, b)[0] < 0.25
+  assert mouth.best_lag_correlation(np.ones(400), b)[0] == 0.0
+
+
+def test_too_few_frames():
+  with pytest.raises(ValueError, match='10 frames'):
+    mouth.best_lag_correlation(np.zeros(10), np.zeros(30))
