@@ -16,11 +16,12 @@ setuptools.setup(
     'optax>=0.2.8',
     'orbax-checkpoint>=0.12.8,<1.0',  # v1 has another interface.
     'einops>=0.8',
-    'numpy',
+    'numpy>=2.0',
     'ml_collections>=1.0',  # Configs with locked keys.
     'absl-py',  # Flags of train.py.
     'av>=14',  # Video and audio; bundles FFmpeg.
     'pillow>=11',
+    'soundfile>=0.13',
     'safetensors>=0.5',  # Weights, never unpickled.
     'tqdm>=4.66',  # Progress bars with ETA.
     'grain>=0.2.15',

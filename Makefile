@@ -1,0 +1,85 @@
+# `make demo` and `make test` need Python 3.11 to 3.13 and a package index.
+
+SHELL := /bin/bash
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check \
+  --progress-bar off --quiet
+PYTEST_FLAGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all lint format weights lock clean
+
+help:
+	@echo 'make demo      a talking head from assets/: outputs/demo.mp4'
+	@echo 'make test      the tests (minutes)'
+	@echo 'make test-all  also the slow ones and parity'
+	@echo 'make lint      ruff: rules and format; make format repairs'
+	@echo 'make weights   trains the bundled model on, from where it is'
+	@echo 'make lock      resolves requirements*.lock again'
+	@echo 'make clean     removes the environment and outputs'
+
+# The first interpreter that runs and is of a supported version. Version
+# managers leave names on the path that do not run, so each one is tried.
+$(BIN)/python:
+	@for python in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
+	  if $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	      2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	  echo 'No Python 3.11, 3.12 or 3.13 found; name one with' \
+	    'make PYTHON=/path/to/python3.' >&2; exit 2; \
+	fi; \
+	echo "Making $(VENV) with $$($$found --version)"; \
+	$$found -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo 'Python has no venv module: on Debian and Ubuntu install' \
+	    'python3-venv.' >&2; exit 2; }
+
+# A stamp is written when an installation is whole, so a broken one is redone.
+$(VENV)/core.stamp: requirements.lock setup.py pyproject.toml | $(BIN)/python
+	@echo 'Installing requirements.lock'
+	@$(PIP) -r requirements.lock
+	@$(PIP) --no-deps -e .
+	@touch $@
+
+$(VENV)/dev.stamp: requirements-dev.lock $(VENV)/core.stamp
+	@echo 'Installing requirements-dev.lock'
+	@$(PIP) -r requirements-dev.lock
+	@touch $@
+
+demo: $(VENV)/core.stamp
+	$(BIN)/mdcf generate --image assets/portrait.png \
+	  --audio assets/speech.wav --output outputs/demo.mp4
+
+test: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -q -rs -m 'not slow and not parity and not gpu' \
+	  $(PYTEST_FLAGS)
+
+test-all: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -q -rs -m 'not gpu' $(PYTEST_FLAGS)
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/dev.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+weights: $(VENV)/dev.stamp
+	$(BIN)/python scripts/weights.py
+
+# Versions that are in the files stay unless setup.py forbids them.
+lock: $(VENV)/dev.stamp
+	@$(PIP) uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	  --no-annotate --no-emit-index-url --no-emit-find-links \
+	  --custom-compile-command 'make lock' setup.py \
+	  --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	  --no-annotate --no-emit-index-url --no-emit-find-links \
+	  --custom-compile-command 'make lock' --constraints requirements.lock \
+	  --extra faces --extra dev setup.py --output-file requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) outputs build dist *.egg-info
