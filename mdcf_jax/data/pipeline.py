@@ -5,7 +5,6 @@
   DATA_DEFAULTS = dict(
     dir='',  # A prepared dataset; '' means synthetic clips made in memory.
     latents='',  # Folder of cached latents `<id>.npz`; '' encodes on the fly.
-    batch_size=8,  # Global: all processes together.
     num_frames=32,  # T of a window: diffusion, pbnet.
     source='first',  # Source of a window: 'first' frame or 'random' of clip.
     swap=True,  # Exchange source and driving half of the time: fde, lmae.
@@ -20,5 +19,6 @@
     synthetic_frames=50,  # Frames of each of them.
   )
 
-Also read: `config.phase`, `config.resolution`, `config.seed`.
+Also read: `config.phase`, `config.resolution`, `config.batch_size` (of all
+processes together), `config.seed`.
 """

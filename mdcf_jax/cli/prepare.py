@@ -1,0 +1,364 @@
+"""`mdcf prepare`: a folder of videos becomes a dataset to train on.
+
+  mdcf prepare --videos my-videos --output my-dataset
+
+Each video is one clip and one unit of work: a worker process reads it at
+25 fps, finds the face, stores a clip file in `<output>.work`, and the clip
+files become the dataset when all are done. A second run continues where the
+first one stopped.
+"""
+
+import argparse
+import concurrent.futures
+import csv
+import dataclasses
+import functools
+import hashlib
+import json
+import logging
+import multiprocessing
+import os
+import pathlib
+import random
+import re
+import shutil
+import signal
+import sys
+from collections.abc import Iterable
+
+import numpy as np
+
+from mdcf_jax.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+VIDEO_SUFFIXES = ('.mp4', '.mov', '.mkv', '.webm', '.avi', '.m4v')
+MIN_FRAMES = 10  # Shorter clips have no motion to learn from.
+MIN_DETECTED = 0.5  # Of the frames; below that it is no talking head.
+
+
+@dataclasses.dataclass(frozen=True)
+class Clip:
+  """One video to prepare; `split` is '' when it is yet to be drawn."""
+
+  path: str
+  source: str  # Path relative to the folder: what the record remembers.
+  identity: str
+  split: str
+
+  @property
+  def id(self) -> str:
+    """A file name that no other clip of the folder has."""
+    stem = re.sub(r'[^\w.-]+', '_', os.path.splitext(self.source)[0])
+    # Two different sources may give the same safe name.
+    digest = hashlib.sha256(self.source.encode()).hexdigest()[:6]
+    return f'{stem[-80:]}-{digest}'.lstrip('-.')
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Adds the options of this command."""
+  parser.add_argument(
+    '--videos', metavar='DIR', help='searched recursively for videos'
+  )
+  parser.add_argument(
+    '--output', required=True, metavar='DIR', help='the new dataset'
+  )
+  parser.add_argument(
+    '--manifest',
+    metavar='FILE',
+    help='CSV with columns file (relative to the CSV), identity, split; '
+    'only these files are taken',
+  )
+  parser.add_argument('--resolution', type=int, default=256)
+  parser.add_argument(
+    '--workers', type=int, default=os.cpu_count() or 1, help='processes'
+  )
+  parser.add_argument(
+    '--val_fraction',
+    type=float,
+    default=0.1,
+    help='part of the identities kept for validation (without a manifest)',
+  )
+  parser.add_argument('--seed', type=int, default=0, help='of that split')
+  parser.add_argument(
+    '--face_model', metavar='FILE', help='face_landmarker.task'
+  )
+
+
+def run(args: argparse.Namespace) -> int:
+  """Prepares the dataset; returns the exit code."""
+  from mdcf_jax.data import builder
+
+  _check_arguments(args)
+  given = pathlib.Path(args.manifest or args.videos)
+  output = pathlib.Path(args.output)
+  if args.manifest:
+    clips = read_manifest(given)
+  else:
+    clips = find_clips(given)
+  if not clips:
+    raise InputError(f'{given}: there are no videos in it')
+  work = _open_work_folder(output, args.resolution)
+
+  results = _prepare_all(clips, work / 'clips', args)
+  kept = [clip for clip in clips if results[clip.id] is None]
+  _write_report(work / 'clips.csv', clips, results)
+  if not kept:
+    raise InputError(
+      f'{given}: none of the {len(clips)} videos can be used; the first: '
+      f'{results[clips[0].id]}'
+    )
+  splits = assign_splits(kept, args.val_fraction, args.seed)
+  paths = {
+    split: [work / 'clips' / f'{clip.id}.npz' for clip in members]
+    for split, members in splits.items()
+  }
+  shutil.rmtree(work / 'dataset', ignore_errors=True)
+  builder.build(paths, work / 'dataset')
+  os.replace(work / 'clips.csv', work / 'dataset' / 'clips.csv')
+  if output.is_dir():
+    output.rmdir()  # Empty, as checked before.
+  os.replace(work / 'dataset', output)
+  shutil.rmtree(work)
+  counts = ', '.join(f'{len(c)} {split}' for split, c in splits.items())
+  num_left_out = len(clips) - len(kept)
+  logger.info('%s: %s clips; %d left out', output, counts, num_left_out)
+  return 0
+
+
+def _check_arguments(args: argparse.Namespace) -> None:
+  output = pathlib.Path(args.output)
+  if bool(args.manifest) == bool(args.videos):
+    raise InputError('give either --videos DIR or --manifest FILE')
+  if args.videos and not pathlib.Path(args.videos).is_dir():
+    raise InputError(f'{args.videos}: no such folder')
+  if output.exists() and (not output.is_dir() or any(output.iterdir())):
+    raise InputError(f'{output}: exists and is not an empty folder')
+  if not 0 <= args.val_fraction < 1:
+    raise InputError(f'--val_fraction {args.val_fraction} is not in [0, 1)')
+  if args.resolution < 32 or args.resolution % 32:
+    raise InputError(f'--resolution {args.resolution}: not a multiple of 32')
+  if args.workers < 1:
+    raise InputError(f'--workers {args.workers} is less than 1')
+
+
+def _open_work_folder(output: pathlib.Path, resolution: int) -> pathlib.Path:
+  """Returns the folder of unfinished work, emptied if made differently."""
+  work = output.absolute().with_name(output.absolute().name + '.work')
+  settings = json.dumps({'resolution': resolution})
+  stored = work / 'settings.json'
+  try:
+    if stored.exists() and stored.read_text() != settings:
+      shutil.rmtree(work)
+    (work / 'clips').mkdir(parents=True, exist_ok=True)
+    stored.write_text(settings)
+  except OSError as error:
+    raise InputError(f'{output}: cannot be written ({error})') from error
+  return work
+
+
+def find_clips(videos: pathlib.Path) -> list[Clip]:
+  """All videos under a folder.
+
+  The sub-folder is the identity (`anna/01.mp4` is of `anna`); a video that
+  lies directly in the folder counts as a person of its own.
+  """
+  clips = []
+  for path in sorted(videos.rglob('*')):
+    if path.suffix.lower() not in VIDEO_SUFFIXES or not path.is_file():
+      continue
+    if path.name.startswith('.'):
+      continue  # macOS resource forks, partial downloads.
+    relative = path.relative_to(videos)
+    parts = relative.parts
+    identity = parts[0] if len(parts) > 1 else path.stem
+    clips.append(Clip(str(path), relative.as_posix(), identity, ''))
+  return clips
+
+
+def read_manifest(path: pathlib.Path) -> list[Clip]:
+  """The videos that a CSV lists; rows of other kinds of file are ignored.
+
+  Raises:
+    InputError: no such file, not such a CSV, or an identity in two splits.
+  """
+  try:
+    with open(path, newline='', encoding='utf-8') as f:
+      rows = list(csv.DictReader(f))
+  except (OSError, UnicodeDecodeError, csv.Error) as error:
+    raise InputError(f'{path}: not a readable CSV ({error})') from error
+  if not rows or 'file' not in rows[0]:
+    raise InputError(f'{path}: no column "file"')
+  clips, split_of = [], {}
+  for row in rows:
+    file = row['file'] or ''
+    if not file.lower().endswith(VIDEO_SUFFIXES):
+      continue
+    identity = row.get('identity') or pathlib.PurePath(file).stem
+    split = row.get('split') or ''
+    if split not in ('', 'train', 'val'):
+      raise InputError(f'{path}: {file}: split {split!r} is not train or val')
+    if split_of.setdefault(identity, split) != split:
+      raise InputError(f'{path}: {identity} is in more than one split')
+    clips.append(Clip(str(path.parent / file), file, identity, split))
+  if len({clip.source for clip in clips}) < len(clips):
+    raise InputError(f'{path}: a file is listed twice')
+  return clips
+
+
+def assign_splits(
+  clips: Iterable[Clip], val_fraction: float, seed: int
+) -> dict[str, list[Clip]]:
+  """Divides clips into 'train' and 'val' by identity.
+
+  Clips that have a split keep it. Of the other identities, a seeded draw takes
+  `val_fraction` for validation: at least one when there are two. A lone
+  person's clips are divided among themselves, and a lone clip is in both.
+  """
+  clips = list(clips)
+  splits = {
+    split: [clip for clip in clips if clip.split == split]
+    for split in ('train', 'val')
+  }
+  open_clips = [clip for clip in clips if not clip.split]
+  if not open_clips or val_fraction == 0:
+    return {**splits, 'train': splits['train'] + open_clips}
+  names = sorted({clip.identity for clip in open_clips})
+  group = {clip: clip.identity for clip in open_clips}
+  if len(names) == 1 and not splits['val'] and not splits['train']:
+    group = {clip: clip.id for clip in open_clips}
+    names = sorted(group.values())
+  if len(names) == 1 and not any(splits.values()):
+    return {'train': open_clips, 'val': open_clips}
+  random.Random(seed).shuffle(names)
+  num_val = max(1, round(val_fraction * len(names)))
+  if len(names) == 1:
+    num_val = 0 if splits['val'] else 1
+  val_names = set(names[:num_val])
+  for clip in open_clips:
+    splits['val' if group[clip] in val_names else 'train'].append(clip)
+  return splits
+
+
+def _prepare_all(
+  clips: list[Clip], folder: pathlib.Path, args: argparse.Namespace
+) -> dict[str, str | None]:
+  """Prepares every clip; returns the reason of each that was left out."""
+  from tqdm import tqdm
+
+  task = functools.partial(
+    prepare_clip,
+    folder=folder,
+    resolution=args.resolution,
+    face_model=args.face_model,
+  )
+  results: dict[str, str | None] = {}
+  # Not fork: JAX, PyAV and MediaPipe have threads that do not survive it.
+  pool = concurrent.futures.ProcessPoolExecutor(
+    min(args.workers, len(clips)),
+    mp_context=multiprocessing.get_context('spawn'),
+    initializer=_start_worker,
+  )
+  bar = tqdm(total=len(clips), desc='prepare', unit='clip', file=sys.stderr)
+  try:
+    futures = {pool.submit(task, clip): clip for clip in clips}
+    for future in concurrent.futures.as_completed(futures):
+      clip = futures[future]
+      results[clip.id] = future.result()
+      if results[clip.id]:
+        bar.write(f'mdcf: left out: {results[clip.id]}', file=sys.stderr)
+      bar.update()
+  except concurrent.futures.process.BrokenProcessPool as error:
+    raise InputError(
+      f'{args.output}: a worker process died (out of memory?); run the same '
+      'command again to continue, with fewer --workers'
+    ) from error
+  finally:
+    bar.close()
+    pool.shutdown(wait=True, cancel_futures=True)
+  return results
+
+
+def _start_worker() -> None:
+  # Ctrl-C reaches the whole group; the parent alone answers it.
+  signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def prepare_clip(
+  clip: Clip, folder: pathlib.Path, resolution: int, face_model: str | None
+) -> str | None:
+  """Turns one video into `<folder>/<id>.npz`, unless that is there already.
+
+  Returns:
+    None, or in one line why the clip cannot be used.
+  """
+  from mdcf_jax.data import records
+
+  path = folder / f'{clip.id}.npz'
+  if path.exists():
+    return None
+  try:
+    records.save(path, _read_clip(clip, resolution, face_model))
+  except InputError as error:
+    if 'download faces' in str(error):
+      raise  # Without the face model no clip can be prepared.
+    return str(error)
+  except Exception as error:  # One odd clip must not stop a night's work.
+    return f'{clip.path}: {type(error).__name__}: {error}'.splitlines()[0]
+  return None
+
+
+def _read_clip(clip: Clip, resolution: int, face_model: str | None) -> dict:
+  """Reads, tracks and compresses one video into a record."""
+  from mdcf_jax.data import mel, records
+  from mdcf_jax.media import audio, faces, video
+
+  read = video.read_video(clip.path, resolution=resolution)
+  frames, waveform = read.frames, read.waveform
+  wav = pathlib.Path(clip.path).with_suffix('.wav')
+  if wav.exists():  # Free of the delay that AAC adds.
+    waveform = audio.read_audio(wav)
+  num_frames = len(frames)
+  if num_frames < MIN_FRAMES:
+    raise InputError(f'{clip.path}: only {num_frames} frames')
+  track = faces.track_faces(frames, model_path=face_model)
+  detected = np.asarray(track.detected, bool)
+  if detected.mean() < MIN_DETECTED:
+    raise InputError(
+      f'{clip.path}: a face in only {detected.sum()} of {num_frames} frames'
+    )
+  audio_emb = np.zeros((0, records.AUDIO_DIM), np.float16)
+  samples = np.zeros(0, np.int16)
+  if waveform is not None and len(waveform):
+    # Sound and picture of a file rarely end at the same instant.
+    wanted = num_frames * records.SAMPLES_PER_FRAME
+    waveform = np.pad(waveform[:wanted], (0, max(0, wanted - len(waveform))))
+    audio_emb = mel.log_mel(waveform, num_frames).astype(np.float16)
+    samples = np.round(np.clip(waveform, -1, 1) * 32767).astype(np.int16)
+  return {
+    'frames': [records.encode_jpeg(frame) for frame in frames],
+    'waveform': samples,
+    'audio_emb': audio_emb,
+    'pose': np.asarray(track.pose, np.float32),
+    'blink': np.asarray(track.blink, np.float32),
+    'face_box': np.asarray(track.face_box, np.float32),
+    'mouth_box': np.asarray(track.mouth_box, np.float32),
+    'landmarks': np.asarray(faces.guide_points(track.landmarks), np.float32),
+    'detected': detected,
+    'id': clip.id,
+    'identity': clip.identity,
+    'source': clip.source,
+    'fps': records.FPS,
+  }
+
+
+def _write_report(
+  path: pathlib.Path, clips: list[Clip], results: dict[str, str | None]
+) -> None:
+  """One row per clip: what became of it."""
+  with open(path, 'w', newline='', encoding='utf-8') as f:
+    writer = csv.writer(f)
+    writer.writerow(('id', 'file', 'identity', 'left_out'))
+    for clip in clips:
+      reason = results[clip.id] or ''
+      writer.writerow((clip.id, clip.source, clip.identity, reason))

@@ -1,0 +1,308 @@
+"""From a record to one training sample; numpy and Pillow only.
+
+Everything random comes from the `numpy.random.Generator` that is passed in, so
+a sample is a function of the record and a seed. Boxes are (x0, y0, x1, y1) and
+points (x, y), in [0, 1] of the image with 0 and 1 at its outer edges.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mdcf_jax.data import records
+from mdcf_jax.errors import InputError
+
+# GUIDE_LANDMARKS mirrored: mouth corners and upper lids change places.
+FLIPPED_POINTS = (0, 1, 3, 2, 4, 6, 5, 7)
+WHOLE = (0.0, 0.0, 1.0, 1.0)
+MOUTH_MARGIN = 0.02  # Of the image, kept around the mouth box in crops.
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+  """What is drawn at random for a sample; the defaults change nothing.
+
+  Attributes:
+    swap: exchange source and driving half of the time.
+    flip: mirror half of the samples.
+    min_zoom: smallest side of a random square crop, of the image; 1 is none.
+    color_jitter: largest relative change of brightness, contrast and of each
+      colour, the same for all frames of a sample.
+  """
+
+  swap: bool = False
+  flip: bool = False
+  min_zoom: float = 1.0
+  color_jitter: float = 0.0
+
+
+def random_pair(
+  record: Mapping[str, Any],
+  rng: np.random.Generator,
+  resolution: int,
+  augmentation: Augmentation = Augmentation(),
+) -> dict[str, np.ndarray]:
+  """Two random frames of a clip: what FDE and LMAE learn from.
+
+  Returns:
+    `source`, `driving` float32 `[R, R, 3]` in [-1, 1]; `source_landmarks`,
+    `driving_landmarks` `[8, 2]`; `mouth_box` `[4]`, the driving frame's.
+  """
+  num_frames = len(record['frames'])
+  # Two different frames, unless there is one only.
+  source = int(rng.integers(num_frames))
+  driving = (source + int(rng.integers(1, max(2, num_frames)))) % num_frames
+  if augmentation.swap and rng.random() < 0.5:
+    source, driving = driving, source
+  flip = augmentation.flip and rng.random() < 0.5
+  mouths = record['mouth_box'][[source, driving]]
+  crop = random_crop(rng, mouths, augmentation.min_zoom)
+  colors = random_colors(rng, augmentation.color_jitter)
+
+  frames = load_frames(record, (source, driving), resolution, crop)
+  points = move_points(record['landmarks'][[source, driving]], crop)
+  mouth = move_boxes(record['mouth_box'][driving], crop)
+  if flip:
+    frames, points = frames[:, :, ::-1], flip_points(points)
+    mouth = flip_boxes(mouth)
+  frames = apply_colors(frames, colors)
+  return {
+    'source': frames[0],
+    'driving': frames[1],
+    'source_landmarks': points[0],
+    'driving_landmarks': points[1],
+    'mouth_box': mouth,
+  }
+
+
+def random_window(
+  record: Mapping[str, Any],
+  rng: np.random.Generator,
+  resolution: int,
+  num_frames: int,
+  *,
+  source: str = 'first',
+  frames: bool = True,
+  latents: Mapping[str, np.ndarray] | None = None,
+  augmentation: Augmentation = Augmentation(),
+) -> dict[str, np.ndarray]:
+  """T consecutive frames of a clip: what diffusion and PBNet learn from.
+
+  A shorter clip is padded with its last frame, and `frame_mask` tells.
+
+  Args:
+    record: a clip with sound.
+    rng: decides window, source frame and augmentation.
+    resolution: R.
+    num_frames: T.
+    source: 'first' frame of the window or 'random' frame of the clip.
+    frames: whether to decode pictures at all; PBNet does not need them.
+    latents: `mean`, `logvar` `[J, N, h, w, 4]` and `source_index` `[J]` of the
+      whole clip; they take the place of `video`, one source of J is drawn, and
+      there is no augmentation, because the latents were made without.
+    augmentation: `flip` and `color_jitter` count; a window is not cropped.
+
+  Returns:
+    `audio_emb` `[T, D]`, `pose` `[T, 6]`, `blink` `[T, 2]`, `frame_mask`
+    `[T]`, `face_box` `[4]` (the source's), `mouth_box` `[T, 4]`,
+    `source_pose` `[6]`, `source_blink` `[2]`; with frames `source`
+    `[R, R, 3]` and `video` `[T, R, R, 3]` in [-1, 1], or with latents
+    `source`, `z_mean` and `z_logvar` `[T, h, w, 4]`.
+  """
+  total = len(record['frames'])
+  start = int(rng.integers(max(1, total - num_frames + 1)))
+  rows = np.minimum(start + np.arange(num_frames), total - 1)
+  mask = (start + np.arange(num_frames) < total).astype(np.float32)
+  first = {'first': start, 'random': int(rng.integers(total))}[source]
+  if latents is not None:
+    drawn = int(rng.integers(len(latents['source_index'])))
+    first = int(latents['source_index'][drawn])
+    augmentation = Augmentation()
+  flip = augmentation.flip and rng.random() < 0.5
+  colors = random_colors(rng, augmentation.color_jitter)
+
+  sample = {
+    'audio_emb': _audio(record, rows) * mask[:, None],
+    'pose': record['pose'][rows],
+    'blink': record['blink'][rows],
+    'frame_mask': mask,
+    'face_box': record['face_box'][first],
+    'mouth_box': record['mouth_box'][rows],
+    'source_pose': record['pose'][first],
+    'source_blink': record['blink'][first],
+  }
+  sample = {k: np.asarray(v, np.float32) for k, v in sample.items()}
+  if flip:
+    sample = _flip_motion(sample)
+  if not frames:
+    return sample
+  needed = (first,) if latents is not None else (first, *rows)
+  images = load_frames(record, needed, resolution)
+  images = apply_colors(images[:, :, ::-1] if flip else images, colors)
+  sample['source'] = images[0]
+  if latents is not None:
+    for key in ('mean', 'logvar'):
+      sample[f'z_{key}'] = latents[key][drawn, rows].astype(np.float32)
+  else:
+    sample['video'] = images[1:]
+  return sample
+
+
+def load_frames(
+  record: Mapping[str, Any],
+  indices: Sequence[int],
+  resolution: int,
+  crop: Sequence[float] = WHOLE,
+) -> np.ndarray:
+  """Decodes frames `[len(indices), R, R, 3]` in [-1, 1], each file once."""
+  decoded = {}
+  for index in indices:
+    if index not in decoded:
+      wanted = resolution if tuple(crop) == WHOLE else None
+      image = records.decode_jpeg(record['frames'][index], wanted)
+      decoded[index] = resize(image, resolution, crop)
+  stacked = np.stack([decoded[index] for index in indices])
+  return stacked.astype(np.float32) * np.float32(2 / 255) - np.float32(1)
+
+
+def resize(
+  image: np.ndarray, resolution: int, crop: Sequence[float] = WHOLE
+) -> np.ndarray:
+  """Resizes a crop of a uint8 `[H, W, 3]` image to `[R, R, 3]`.
+
+  Args:
+    image: any size.
+    resolution: R.
+    crop: box of the image in [0, 1]; its edges need not fall on pixels.
+  """
+  height, width = image.shape[:2]
+  if (height, width) == (resolution, resolution) and tuple(crop) == WHOLE:
+    return image
+  scale = np.array([width, height, width, height])
+  box = tuple(float(v) for v in np.asarray(crop) * scale)
+  # Pillow's filters widen with the reduction, so nothing aliases. BOX is
+  # exact and fast for whole factors; else BILINEAR, which is smoother.
+  factor = (box[2] - box[0]) / resolution
+  whole = factor >= 2 and abs(factor - round(factor)) < 1e-6
+  method = Image.Resampling.BOX if whole else Image.Resampling.BILINEAR
+  size = (resolution, resolution)
+  return np.asarray(Image.fromarray(image).resize(size, method, box))
+
+
+def random_crop(
+  rng: np.random.Generator, mouths: np.ndarray, min_zoom: float
+) -> tuple[float, float, float, float]:
+  """Draws a square box that contains all mouth boxes `[n, 4]`.
+
+  Returns:
+    (x0, y0, x1, y1) inside [0, 1], side in [min_zoom, 1]; larger than drawn
+    where the mouths need it, the whole image where they do not fit.
+  """
+  low = mouths[:, :2].min(axis=0) - MOUTH_MARGIN
+  high = mouths[:, 2:].max(axis=0) + MOUTH_MARGIN
+  side = rng.uniform(min_zoom, 1.0) if min_zoom < 1 else 1.0
+  place = rng.random(2)  # Drawn always, so that min_zoom moves nothing else.
+  low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
+  side = max(side, *(high - low).tolist())
+  if side >= 1:
+    return WHOLE
+  first, last = np.maximum(high - side, 0), np.minimum(low, 1 - side)
+  x, y = (first + place * (last - first)).tolist()
+  return (x, y, x + side, y + side)
+
+
+def move_points(points: np.ndarray, crop: Sequence[float]) -> np.ndarray:
+  """Points `[..., 2]` of the image in the coordinates of a crop of it."""
+  x0, y0, x1, y1 = crop
+  moved = (points - np.array([x0, y0])) / np.array([x1 - x0, y1 - y0])
+  return moved.astype(np.float32)
+
+
+def move_boxes(boxes: np.ndarray, crop: Sequence[float]) -> np.ndarray:
+  """Boxes `[..., 4]` in the coordinates of a crop, cut at its edges."""
+  corners = boxes.reshape(*boxes.shape[:-1], 2, 2)
+  moved = move_points(corners, crop).reshape(boxes.shape)
+  return np.clip(moved, 0.0, 1.0)
+
+
+def flip_points(points: np.ndarray) -> np.ndarray:
+  """Guide points `[..., 8, 2]` of the mirrored image: left becomes right."""
+  mirrored = points[..., FLIPPED_POINTS, :] * np.array([-1, 1])
+  return (mirrored + np.array([1, 0])).astype(np.float32)
+
+
+def flip_boxes(boxes: np.ndarray) -> np.ndarray:
+  """Boxes `[..., 4]` of the mirrored image."""
+  x0, y0, x1, y1 = np.moveaxis(boxes, -1, 0)
+  return np.stack([1 - x1, y0, 1 - x0, y1], axis=-1).astype(np.float32)
+
+
+def flip_pose(pose: np.ndarray) -> np.ndarray:
+  """Pose `[..., 6]` of the mirrored image: yaw, roll and x change sign."""
+  return (pose * np.array([-1, 1, -1, -1, 1, 1])).astype(np.float32)
+
+
+def _flip_motion(sample: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+  flipped = dict(sample)
+  for key in ('pose', 'source_pose'):
+    flipped[key] = flip_pose(sample[key])
+  for key in ('blink', 'source_blink'):
+    flipped[key] = sample[key][..., ::-1]
+  for key in ('face_box', 'mouth_box'):
+    flipped[key] = flip_boxes(sample[key])
+  return flipped
+
+
+def random_colors(
+  rng: np.random.Generator, strength: float
+) -> tuple[np.ndarray, np.ndarray]:
+  """Draws gain and offset per colour, `[3]` each, of pixels in [-1, 1]."""
+  brightness, contrast = rng.uniform(-strength, strength, 2)
+  tint = rng.uniform(-strength / 2, strength / 2, 3)
+  gain = (1 + contrast) * (1 + tint)
+  return gain.astype(np.float32), np.full(3, brightness, np.float32)
+
+
+def apply_colors(
+  frames: np.ndarray, colors: tuple[np.ndarray, np.ndarray]
+) -> np.ndarray:
+  """Changes the colours of `[..., 3]` and keeps them in [-1, 1]."""
+  gain, offset = colors
+  if np.all(gain == 1) and not offset.any():
+    return np.ascontiguousarray(frames)
+  return np.clip(frames * gain + offset, -1.0, 1.0)
+
+
+def _audio(record: Mapping[str, Any], rows: np.ndarray) -> np.ndarray:
+  if not records.has_audio(record):
+    raise InputError(f'clip {record["id"]} has no sound')
+  return record['audio_emb'][rows].astype(np.float32)
+
+
+def load_latents(
+  folder: pathlib.Path, record: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+  """Reads the cached latents of a clip.
+
+  Returns:
+    `source_index` `[J]`; `mean`, `logvar` `[J, N, h, w, 4]` float16.
+
+  Raises:
+    InputError: the file is absent, broken, or of another clip length.
+  """
+  path = pathlib.Path(folder) / f'{record["id"]}.npz'
+  try:
+    with np.load(path, allow_pickle=False) as stored:
+      latents = {k: stored[k] for k in ('source_index', 'mean', 'logvar')}
+  except (OSError, ValueError, KeyError) as error:
+    raise InputError(f'{path}: no usable latents ({error})') from error
+  frames = len(record['frames'])
+  if latents['mean'].shape[:2] != (len(latents['source_index']), frames):
+    raise InputError(
+      f'{path}: latents {latents["mean"].shape} for {frames} frames'
+    )
+  return latents
