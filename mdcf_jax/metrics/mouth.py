@@ -1,7 +1,7 @@
 """Does the mouth follow the sound? Correlation of mouth opening over time.
 
-Not SyncNet: no network, only the gap between the lips. The opening of a
-generated mouth is compared with that of the true clip of the same sound; the
+Not SyncNet: no network, only the gap between the lips over the height of the
+face (`media.faces.openness`). The opening of a generated mouth is compared with that of the true clip of the same sound; the
 rivals are the same number for the wrong sound, and for the sound's energy
 alone. All are smoothed alike and all may choose their best lag, which favours
 every series by the same amount.
@@ -9,39 +9,9 @@ every series by the same amount.
 
 import numpy as np
 
-UPPER_LIP, LOWER_LIP = 13, 14  # Inner lips, MediaPipe's face mesh.
-FOREHEAD, CHIN = 10, 152
 SAMPLES_PER_FRAME = 640  # 16 kHz at 25 fps.
 MAX_LAG = 5  # Frames, both ways: 200 ms.
 SMOOTHING = 3  # Frames of the moving average.
-
-
-def openness(
-  landmarks: np.ndarray, detected: np.ndarray | None = None
-) -> np.ndarray:
-  """Gap between the inner lips over the height of the face.
-
-  Args:
-    landmarks: `[T, 478, 2]` mesh points of a square picture, in [0, 1].
-    detected: `[T]` bool; frames without a face are interpolated.
-
-  Returns:
-    `[T]`, about 0 for a closed mouth and 0.2 for one wide open; all NaN if no
-    frame has a face.
-  """
-  landmarks = np.asarray(landmarks, np.float64)
-  gap = np.linalg.norm(
-    landmarks[:, UPPER_LIP] - landmarks[:, LOWER_LIP], axis=-1
-  )
-  face = np.linalg.norm(landmarks[:, FOREHEAD] - landmarks[:, CHIN], axis=-1)
-  series = gap / np.maximum(face, 1e-6)
-  if detected is None or np.all(detected):
-    return series
-  detected = np.asarray(detected, bool)
-  if not detected.any():
-    return np.full(len(series), np.nan)
-  frames = np.arange(len(series))
-  return np.interp(frames, frames[detected], series[detected])
 
 
 def log_energy(waveform: np.ndarray, num_frames: int) -> np.ndarray:

@@ -6,22 +6,6 @@ import pytest
 from mdcf_jax.metrics import mouth
 
 
-def test_openness_is_the_lip_gap_over_the_face():
-  landmarks = np.zeros((2, 478, 2))
-  landmarks[:, mouth.CHIN, 1] = 0.8
-  landmarks[1, mouth.LOWER_LIP, 1] = 0.2
-  np.testing.assert_allclose(mouth.openness(landmarks), [0, 0.25])
-
-
-def test_frames_without_a_face_are_interpolated():
-  landmarks = np.zeros((3, 478, 2))
-  landmarks[:, mouth.CHIN, 1] = 1.0
-  landmarks[:, mouth.LOWER_LIP, 1] = [0.1, 0.9, 0.3]
-  series = mouth.openness(landmarks, np.array([True, False, True]))
-  np.testing.assert_allclose(series, [0.1, 0.2, 0.3])
-  assert np.isnan(mouth.openness(landmarks, np.zeros(3, bool))).all()
-
-
 def test_log_energy_per_frame():
   waveform = np.concatenate([np.zeros(640), np.full(640, 0.5)])
   energy = mouth.log_energy(waveform, 3)  # The third frame is padding.
