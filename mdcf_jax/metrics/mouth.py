@@ -1,10 +1,10 @@
 """Does the mouth follow the sound? Correlation of mouth opening over time.
 
 Not SyncNet: no network, only the gap between the lips over the height of the
-face (`media.faces.openness`). The opening of a generated mouth is compared with that of the true clip of the same sound; the
-rivals are the same number for the wrong sound, and for the sound's energy
-alone. All are smoothed alike and all may choose their best lag, which favours
-every series by the same amount.
+face (`media.faces.openness`). The opening of a generated mouth is compared with
+that of the true clip of the same sound; the rivals are the same number for the
+wrong sound, and for the sound's energy alone. All are smoothed alike and all
+may choose their best lag, which favours every series by the same amount.
 """
 
 import numpy as np
