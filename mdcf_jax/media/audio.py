@@ -1,0 +1,172 @@
+"""Recordings in: any file that FFmpeg reads, as a mono float waveform."""
+
+import logging
+import os
+import pathlib
+
+import numpy as np
+
+from mdcf_jax.errors import InputError
+
+SAMPLE_RATE = 16000
+_SILENCE = 1e-4  # -80 dBFS: nothing that a microphone gives is below.
+
+
+def read_audio(
+  path: str | os.PathLike, sample_rate: int = SAMPLE_RATE
+) -> np.ndarray:
+  """Reads the sound of a file as `[samples]` float32 mono in [-1, 1].
+
+  Several channels are averaged. The padding that an encoder puts before and
+  after the sound is removed where the container tells of it.
+
+  Raises:
+    InputError: the file is missing, has no audio, no samples, or samples that
+      are not finite. Silence is allowed, with a warning.
+  """
+  samples, rate = read_samples(path)
+  waveform = resample(samples.mean(axis=1), rate, sample_rate)
+  if np.abs(waveform).max() < _SILENCE:
+    logging.warning('%s is silent', path)
+  return waveform
+
+
+def read_samples(path: str | os.PathLike) -> tuple[np.ndarray, int]:
+  """Reads the sound as it is: `[samples, channels]` float32, and its rate."""
+  path = check_file(path)
+  found = _decode(path)
+  if found is None:
+    raise InputError(f'{path}: there is no audio in this file')
+  samples, rate, _ = found
+  if not len(samples):
+    raise InputError(f'{path}: the audio has no samples')
+  return samples, rate
+
+
+def read_video_audio(
+  path: str | os.PathLike, sample_rate: int = SAMPLE_RATE
+) -> np.ndarray | None:
+  """Reads the sound of a video, aligned to its first frame.
+
+  Returns:
+    `[samples]` float32 mono whose sample 0 belongs to the time of the first
+    frame: what comes earlier is cut, a later start is filled with silence.
+    None when the file has no audio.
+  """
+  path = check_file(path)
+  found = _decode(path)
+  if found is None or not len(found[0]):
+    return None
+  samples, rate, start = found
+  waveform = resample(samples.mean(axis=1), rate, sample_rate)
+  shift = round((start - _first_frame_time(path)) * sample_rate)
+  if shift > 0:
+    return np.concatenate([np.zeros(shift, np.float32), waveform])
+  return waveform[-shift:]
+
+
+def resample(waveform: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
+  """Resamples `[samples]` to exactly round(samples * new_rate / rate)."""
+  import av
+
+  waveform = np.ascontiguousarray(waveform, np.float32)
+  if rate == new_rate:
+    return waveform
+  length = round(len(waveform) * new_rate / rate)
+  resampler = av.AudioResampler(format='flt', layout='mono', rate=new_rate)
+  pieces = []
+  for i in range(0, len(waveform), rate):
+    piece = waveform[None, i : i + rate]
+    frame = av.AudioFrame.from_ndarray(piece, format='flt', layout='mono')
+    frame.sample_rate, frame.pts = rate, None
+    pieces += resampler.resample(frame)
+  pieces += resampler.resample(None)
+  output = np.concatenate([p.to_ndarray().reshape(-1) for p in pieces])
+  # The filter's tail is a sample too many or too few.
+  return np.pad(output[:length], (0, max(0, length - len(output))))
+
+
+def check_file(path: str | os.PathLike) -> pathlib.Path:
+  """Returns `path`; InputError unless it is a file with something in it."""
+  path = pathlib.Path(path)
+  if path.is_dir():
+    raise InputError(f'{path}: this is a directory, not a file')
+  try:
+    with path.open('rb') as file:
+      empty = not file.read(1)
+  except FileNotFoundError as error:
+    raise InputError(f'{path}: there is no such file') from error
+  except (OSError, ValueError) as error:
+    reason = getattr(error, 'strerror', None) or error
+    raise InputError(f'{path}: cannot be read: {reason}') from error
+  if empty:
+    raise InputError(f'{path}: the file is empty')
+  return path
+
+
+def open_media(path: pathlib.Path):
+  """Opens `path` with PyAV; InputError when FFmpeg does not know it."""
+  import av
+
+  try:
+    # An absolute path is never taken for a protocol such as `a:b`.
+    return av.open(os.path.abspath(path), metadata_errors='replace')
+  except (av.error.FFmpegError, OSError, ValueError) as error:
+    reason = getattr(error, 'strerror', None) or error
+    raise InputError(
+      f'{path}: not a video or audio file that can be read ({reason})'
+    ) from error
+
+
+def _first_frame_time(path: pathlib.Path) -> float:
+  """Time in seconds of the first video frame, 0 when there is none."""
+  import av
+
+  with open_media(path) as container:
+    if not container.streams.video:
+      return 0.0
+    try:
+      for frame in container.decode(container.streams.video[0]):
+        if frame.pts is None:
+          return 0.0
+        return float(frame.pts * frame.time_base)
+    except av.error.FFmpegError:
+      pass
+  return 0.0
+
+
+def _decode(path: pathlib.Path) -> tuple[np.ndarray, int, float] | None:
+  """Returns (`[samples, channels]`, rate, start in seconds), None if no audio."""
+  import av
+
+  with open_media(path) as container:
+    if not container.streams.audio:
+      return None
+    stream = container.streams.audio[0]
+    pieces, start = [], 0.0
+    resampler, rate, channels = None, 0, 0
+    try:
+      for frame in container.decode(stream):
+        if resampler is None:
+          rate, channels = frame.sample_rate, frame.layout.nb_channels
+          start = float((frame.pts or 0) * (frame.time_base or 0))
+          # Formats only: rate and layout stay those of the first frame.
+          resampler = av.AudioResampler('flt', frame.layout, rate)
+        pieces += _packed(resampler.resample(frame), channels)
+    except av.error.FFmpegError as error:
+      if not pieces:
+        raise InputError(
+          f'{path}: the audio cannot be decoded ({error.strerror})'
+        ) from error
+      logging.warning('%s: the audio breaks off (%s)', path, error.strerror)
+  if not pieces:
+    return np.zeros((0, 1), np.float32), rate or SAMPLE_RATE, start
+  samples = np.concatenate(pieces)
+  if not np.isfinite(samples).all():
+    raise InputError(f'{path}: the audio has samples that are not finite')
+  return samples, rate, start
+
+
+def _packed(frames, channels: int) -> list[np.ndarray]:
+  """Interleaved frames as `[samples, channels]` arrays."""
+  return [frame.to_ndarray().reshape(-1, channels) for frame in frames]

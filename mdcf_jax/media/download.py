@@ -1,0 +1,71 @@
+"""Files that are fetched on request, checked, and kept in the user's cache."""
+
+import hashlib
+import os
+import pathlib
+import urllib.error
+import urllib.request
+
+from mdcf_jax.errors import InputError
+
+# Google's official bundle, float16, version 1; Apache-2.0.
+FACE_MODEL_URL = (
+  'https://storage.googleapis.com/mediapipe-models/face_landmarker/'
+  'face_landmarker/float16/1/face_landmarker.task'
+)
+FACE_MODEL_SHA256 = (
+  '64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff'
+)
+
+
+def cache_dir() -> pathlib.Path:
+  """Returns `$XDG_CACHE_HOME/mdcf_jax`, by default `~/.cache/mdcf_jax`."""
+  home = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
+  return pathlib.Path(home) / 'mdcf_jax'
+
+
+def download(url: str, path: str | os.PathLike, sha256: str) -> pathlib.Path:
+  """Fetches `url` to `path`; does nothing when the right file is there.
+
+  The file is written beside its name, checked, and then renamed.
+
+  Raises:
+    InputError: it cannot be fetched or written, or its content is not the one
+      expected.
+  """
+  path = pathlib.Path(path)
+  if path.is_file() and file_sha256(path) == sha256:
+    return path
+  part = path.with_name(f'.{path.name}.{os.getpid()}.part')
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with urllib.request.urlopen(url, timeout=60) as response:
+      with part.open('wb') as file:
+        while block := response.read(1 << 20):
+          file.write(block)
+    found = file_sha256(part)
+    if found != sha256:
+      raise InputError(f'{url}: sha256 is {found}, expected {sha256}')
+    part.replace(path)
+  except urllib.error.URLError as error:
+    raise InputError(f'{url}: cannot be fetched: {error.reason}') from error
+  except (OSError, ValueError) as error:
+    if isinstance(error, InputError):
+      raise
+    raise InputError(f'{path}: cannot be fetched from {url}: {error}') from (
+      error
+    )
+  finally:
+    part.unlink(missing_ok=True)
+  return path
+
+
+def download_face_model(url: str = FACE_MODEL_URL) -> pathlib.Path:
+  """Fetches MediaPipe's Face Landmarker (3.8 MB) into the user's cache."""
+  return download(url, cache_dir() / 'face_landmarker.task', FACE_MODEL_SHA256)
+
+
+def file_sha256(path: str | os.PathLike) -> str:
+  """Returns the sha256 of a file as 64 hexadecimal digits."""
+  with open(path, 'rb') as file:
+    return hashlib.file_digest(file, 'sha256').hexdigest()
