@@ -258,9 +258,12 @@ def _prepare_all(
     min(args.workers, len(clips)),
     mp_context=multiprocessing.get_context('spawn'),
     initializer=_start_worker,
+    initargs=(folder.with_name('workers.log'),),
   )
   bar = tqdm(total=len(clips), desc='prepare', unit='clip', file=sys.stderr)
   try:
+    # Without MediaPipe or its model no clip can be prepared: say so once.
+    pool.submit(_check_faces, args.face_model).result()
     futures = {pool.submit(task, clip): clip for clip in clips}
     for future in concurrent.futures.as_completed(futures):
       clip = futures[future]
@@ -279,9 +282,18 @@ def _prepare_all(
   return results
 
 
-def _start_worker() -> None:
+def _start_worker(log: pathlib.Path) -> None:
   # Ctrl-C reaches the whole group; the parent alone answers it.
   signal.signal(signal.SIGINT, signal.SIG_IGN)
+  # MediaPipe's libraries write notices to stderr, past Python, for each clip.
+  with open(log, 'ab') as f:
+    os.dup2(f.fileno(), 2)
+
+
+def _check_faces(face_model: str | None) -> None:
+  from mdcf_jax.media import faces
+
+  faces.detect_faces(np.zeros((64, 64, 3), np.uint8), face_model)
 
 
 def prepare_clip(
@@ -300,8 +312,6 @@ def prepare_clip(
   try:
     records.save(path, _read_clip(clip, resolution, face_model))
   except InputError as error:
-    if 'download faces' in str(error):
-      raise  # Without the face model no clip can be prepared.
     return str(error)
   except Exception as error:  # One odd clip must not stop a night's work.
     return f'{clip.path}: {type(error).__name__}: {error}'.splitlines()[0]
@@ -321,7 +331,9 @@ def _read_clip(clip: Clip, resolution: int, face_model: str | None) -> dict:
   num_frames = len(frames)
   if num_frames < MIN_FRAMES:
     raise InputError(f'{clip.path}: only {num_frames} frames')
-  track = faces.track_faces(frames, model_path=face_model)
+  track = faces.track_faces(
+    frames, model_path=face_model, name=clip.path
+  )
   detected = np.asarray(track.detected, bool)
   if detected.mean() < MIN_DETECTED:
     raise InputError(

@@ -50,6 +50,10 @@ class TalkingHeads(tfds.core.GeneratorBasedBuilder):
   VERSION = tfds.core.Version('1.0.0')
   RELEASE_NOTES = {'1.0.0': 'First.'}
   name = 'talking_heads'
+  # tfds would look for a list of downloads beside this file, and for that
+  # needs `importlib_resources`, which it does not install. There is none.
+  code_path = None
+  url_infos = None
 
   def __init__(
     self,
