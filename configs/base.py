@@ -82,6 +82,7 @@ def get_config(phase: str, variant: str = 'base') -> ConfigDict:
   config.batch_size = 8  # Over all devices.
   config.total_steps = 100_000
   config.ema_decay = 0.999  # Of the averaged weights that later phases use.
+  config.calibration_batches = 16  # Of the one pass before the first step.
   config.log_every = 100  # Steps between scalars; they are means over these.
   config.eval_every = 1000  # Steps between validation losses; 0: never.
   config.eval_batches = 8  # Batches in one validation loss.
@@ -90,7 +91,7 @@ def get_config(phase: str, variant: str = 'base') -> ConfigDict:
   config.keep_checkpoints = 2  # Older ones are deleted.
 
   config.optimizer = _optimizer()
-  config.data = _data(size)
+  config.data = _data()
   # Folder of an earlier phase: a run's workdir or a folder of packed weights.
   # `weights` instead continues this phase from packed weights.
   config.init_from = ConfigDict(dict(fde='', lmae='', weights=''))
@@ -113,12 +114,24 @@ def _optimizer() -> ConfigDict:
   return optimizer
 
 
-def _data(size: str) -> ConfigDict:
+def _data() -> ConfigDict:
   """Returns where samples come from and how they are drawn."""
   data = ConfigDict()
   data.dir = ''  # Output of `mdcf prepare`; '': synthetic heads, no files.
   data.latents = ''  # Folder of cached latents; '': encode the frames.
   data.cache_latents = False  # Write that folder before training starts.
+  data.num_frames = 32  # T of a window: diffusion, pbnet.
+  data.source = 'first'  # Source of a window: 'first' frame or 'random'.
+  data.swap = True  # Exchange source and driving half of the time.
+  data.flip = True  # Mirror half of the samples, with boxes and pose.
+  data.min_zoom = 0.5  # Smallest random square crop of a pair, of the side.
+  data.color_jitter = 0.1  # Relative change of brightness, contrast, colour.
+  data.balance_identities = True  # Draw the identity first, then the clip.
+  data.keys = ()  # Arrays of a batch; (): those that the phase needs.
+  data.num_threads = 4  # Threads that read and decode ahead.
+  data.prefetch = 16  # Samples decoded ahead.
+  data.synthetic_clips = 16  # Without `dir`; validation has a quarter more.
+  data.synthetic_frames = 50  # Frames of each of them.
   return data
 
 

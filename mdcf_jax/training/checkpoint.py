@@ -1,0 +1,228 @@
+"""Checkpoints of a run; the only file that knows Orbax.
+
+A checkpoint has three items: `state`, `data` (where the sample stream stands)
+and `config`. They lie in `<workdir>/checkpoints/<step>`, and one that is not
+whole is never seen.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from mdcf_jax import weights
+from mdcf_jax.errors import InputError
+
+FOLDER = 'checkpoints'
+
+
+class Checkpoints:
+  """The checkpoints of one workdir; a context manager.
+
+  Args:
+    workdir: folder of the run; made when absent.
+    keep: how many of the latest to keep.
+
+  Raises:
+    InputError: the folder cannot be written.
+  """
+
+  def __init__(self, workdir: str | pathlib.Path, keep: int = 2):
+    import orbax.checkpoint as ocp
+
+    self._ocp = ocp
+    folder = pathlib.Path(workdir).absolute() / FOLDER
+    try:
+      folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+      raise InputError(f'cannot write {folder}: {error.strerror}') from error
+    self._manager = ocp.CheckpointManager(
+      folder, options=ocp.CheckpointManagerOptions(max_to_keep=keep)
+    )
+
+  def __enter__(self) -> Checkpoints:
+    return self
+
+  def __exit__(self, *_) -> None:
+    self._manager.close()  # Waits until what was saved is whole.
+
+  def latest_step(self) -> int | None:
+    """Returns the step of the newest checkpoint, None where there is none."""
+    return self._manager.latest_step()
+
+  def save(self, state: Any, data: Any, config: Mapping[str, Any]) -> None:
+    """Saves under the state's step, while training goes on.
+
+    Args:
+      state: a TrainState.
+      data: what the iterator's `get_state` returned: bytes or plain values.
+      config: plain values.
+    """
+    args = self._ocp.args
+    self._manager.save(
+      int(state.step),
+      args=args.Composite(
+        state=args.PyTreeSave(state),
+        data=args.JsonSave(_pack_data(data)),
+        config=args.JsonSave(dict(config)),
+      ),
+    )
+
+  def restore(self, abstract_state: Any) -> tuple[Any, Any]:
+    """Returns (state, data) of the newest checkpoint.
+
+    Args:
+      abstract_state: shapes and dtypes with the shardings to restore onto,
+        which need not be those that were saved.
+    """
+    ocp = self._ocp
+    restore_args = ocp.checkpoint_utils.construct_restore_args(abstract_state)
+    restored = self._manager.restore(
+      self.latest_step(),
+      args=ocp.args.Composite(
+        state=ocp.args.PyTreeRestore(abstract_state, restore_args=restore_args),
+        data=ocp.args.JsonRestore(),
+      ),
+    )
+    return restored['state'], _unpack_data(restored['data'])
+
+  def config(self) -> dict[str, Any]:
+    """Returns the config that the newest checkpoint was trained with."""
+    args = self._ocp.args
+    composite = args.Composite(config=args.JsonRestore())
+    return self._manager.restore(self.latest_step(), args=composite)['config']
+
+
+def _pack_data(data: Any) -> dict[str, Any]:
+  """Makes the iterator's state fit for JSON."""
+  if isinstance(data, bytes):
+    return {'bytes': data.decode('latin-1')}
+  return {'json': data}
+
+
+def _unpack_data(packed: Mapping[str, Any]) -> Any:
+  if 'bytes' in packed:
+    return packed['bytes'].encode('latin-1')
+  return packed['json']
+
+
+def is_run(path: str | pathlib.Path) -> bool:
+  """Returns whether `path` is the workdir of a training run."""
+  return (pathlib.Path(path) / FOLDER).is_dir()
+
+
+def load_run(
+  workdir: str | pathlib.Path,
+) -> tuple[dict[str, Any], dict[str, Any], int]:
+  """Loads what a finished run has to give: averaged weights, no optimizer.
+
+  Args:
+    workdir: folder of the run.
+
+  Returns:
+    (variables, config, step) of the newest checkpoint; `variables` are numpy
+    arrays: `{'params': averaged parameters, 'batch_stats': ...}`.
+
+  Raises:
+    InputError: there is no checkpoint.
+  """
+  import orbax.checkpoint as ocp
+
+  if not is_run(workdir):
+    raise InputError(f'{workdir} is no training run: it has no {FOLDER}')
+  with Checkpoints(workdir) as checkpoints:
+    step = checkpoints.latest_step()
+    if step is None:
+      raise InputError(f'{workdir} has no checkpoint yet')
+    config = checkpoints.config()
+  folder = pathlib.Path(workdir).absolute() / FOLDER / str(step) / 'state'
+  with ocp.PyTreeCheckpointer() as checkpointer:
+    saved = checkpointer.metadata(folder).item_metadata.tree
+    item = jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype),
+      {key: saved.get(key, {}) for key in ('ema_params', 'model_state')},
+    )
+    restore_args = jax.tree.map(
+      lambda _: ocp.RestoreArgs(restore_type=np.ndarray), item
+    )
+    tree = checkpointer.restore(
+      folder,
+      args=ocp.args.PyTreeRestore(
+        item, restore_args=restore_args, partial_restore=True
+      ),
+    )
+  return {'params': tree['ema_params'], **tree['model_state']}, config, step
+
+
+def load_frozen(
+  path: str | pathlib.Path,
+  name: str,
+  model: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+  """Loads an earlier phase as later ones receive it.
+
+  Args:
+    path: workdir of its run, or a folder of packed weights.
+    name: the phase, 'fde' or 'lmae'.
+    model: keywords of its module that the caller will use; None: unchecked.
+
+  Returns:
+    `{'params': averaged parameters, 'model_state': ...}`, numpy arrays.
+
+  Raises:
+    InputError: nothing there, the run of another phase, or another model.
+  """
+  if not str(path):
+    raise InputError(
+      f'this phase builds on {name}: set config.init_from.{name} to its workdir'
+    )
+  if is_run(path):
+    variables, config, _ = load_run(path)
+    if config['phase'] != name:
+      raise InputError(
+        f'{path} is a run of {config["phase"]!r}; this needs {name!r}'
+      )
+  elif pathlib.Path(path, weights.CONFIG_NAME).is_file():
+    variables, config = weights.load(path, name), weights.load_config(path)
+  else:
+    raise InputError(
+      f'{path} has neither checkpoints nor weights of {name}; train that '
+      f'phase first, or set config.init_from.{name}'
+    )
+  if model is not None:
+    check_same(f'{path}', f'model.{name}', config['model'][name], model)
+  return {
+    'params': variables['params'],
+    'model_state': {k: v for k, v in variables.items() if k != 'params'},
+  }
+
+
+def check_same(what: str, name: str, saved: Any, wanted: Any) -> None:
+  """Compares a part of a saved config with that of this run.
+
+  Args:
+    what: the folder it was saved in, for the message.
+    name: the part of the config.
+    saved, wanted: plain values, mappings or sequences.
+
+  Raises:
+    InputError: they differ; the message names the first key that does.
+  """
+  saved, wanted = (json.loads(_to_json(x)) for x in (saved, wanted))
+  if isinstance(saved, dict) and isinstance(wanted, dict):
+    for key in sorted(saved.keys() | wanted.keys()):
+      check_same(what, f'{name}.{key}', saved.get(key), wanted.get(key))
+  elif saved != wanted:
+    raise InputError(
+      f'{what} was trained with {name} = {saved}, this config has {wanted}'
+    )
+
+
+def _to_json(x: Any) -> str:
+  """Spells plain values as JSON, in which tuples and lists are equal."""
+  return x.to_json() if hasattr(x, 'to_json') else json.dumps(x)

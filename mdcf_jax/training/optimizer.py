@@ -1,0 +1,50 @@
+"""The optimizer and its learning rate, from `config.optimizer`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import optax
+
+from mdcf_jax.errors import InputError
+
+
+def create_schedule(config: Any) -> optax.Schedule:
+  """Returns the learning rate as a function of the number of updates.
+
+  Raises:
+    InputError: `config.optimizer.schedule` is unknown.
+  """
+  settings = config.optimizer
+  updates = max(1, config.total_steps // settings.accumulate)
+  warmup = settings.warmup_steps
+  rate = settings.learning_rate
+  if settings.schedule == 'constant':
+    main = optax.constant_schedule(rate)
+  elif settings.schedule == 'cosine':
+    main = optax.cosine_decay_schedule(rate, max(1, updates - warmup))
+  else:
+    raise InputError(
+      f'config.optimizer.schedule is {settings.schedule!r}; there are '
+      "'constant' and 'cosine'"
+    )
+  if not warmup:
+    return main
+  ramp = optax.linear_schedule(0.0, rate, warmup)
+  return optax.join_schedules([ramp, main], [warmup])
+
+
+def create_optimizer(config: Any) -> optax.GradientTransformation:
+  """Returns AdamW with clipping and accumulation, as the config says."""
+  settings = config.optimizer
+  schedule = create_schedule(config)
+  adam = dict(b1=settings.b1, b2=settings.b2)
+  if settings.weight_decay:
+    tx = optax.adamw(schedule, weight_decay=settings.weight_decay, **adam)
+  else:
+    tx = optax.adam(schedule, **adam)
+  if settings.clip_norm:
+    tx = optax.chain(optax.clip_by_global_norm(settings.clip_norm), tx)
+  if settings.accumulate > 1:
+    tx = optax.MultiSteps(tx, every_k_schedule=settings.accumulate)
+  return tx

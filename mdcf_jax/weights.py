@@ -1,0 +1,189 @@
+"""Folders of released weights: safetensors beside one config.json.
+
+  config.json         what the modules are, and how they were trained
+  fde.safetensors     one file per phase; keys are paths like
+  lmae.safetensors    'params/encoder/conv_1/kernel', 'batch_stats/...'
+
+Loading never unpickles. Knows no model: shapes come from the caller.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import ml_dtypes
+import numpy as np
+import safetensors
+import safetensors.numpy
+from flax import traverse_util
+
+from mdcf_jax.errors import InputError
+
+FORMAT = 1
+CONFIG_NAME = 'config.json'
+_DTYPES = {
+  'F32': np.dtype(np.float32),
+  'F16': np.dtype(np.float16),
+  'BF16': np.dtype(ml_dtypes.bfloat16),
+}
+_SAVED = {str(dtype): dtype for dtype in _DTYPES.values()}
+_CONFIG_KEYS = ('format', 'model', 'resolution', 'audio_encoder', 'phases')
+
+
+def save(
+  folder: str | pathlib.Path,
+  name: str,
+  variables: Mapping[str, Any],
+  dtype: str = 'bfloat16',
+) -> None:
+  """Writes `<folder>/<name>.safetensors`, whole or not at all.
+
+  Args:
+    folder: made when absent.
+    name: the phase.
+    variables: `{'params': ..., 'batch_stats': ...}`.
+    dtype: of the parameters; statistics stay float32.
+
+  Raises:
+    InputError: the folder cannot be written.
+  """
+  tensors = {}
+  for key, x in traverse_util.flatten_dict(dict(variables), sep='/').items():
+    kept = dtype if key.startswith('params/') else 'float32'
+    # Not ascontiguousarray, which turns a scalar into a vector.
+    tensors[key] = np.asarray(x, dtype=_SAVED[kept], order='C')
+  content = safetensors.numpy.save(tensors, metadata={'format': 'mdcf_jax'})
+  _write(pathlib.Path(folder) / f'{name}.safetensors', content)
+
+
+def load(
+  folder: str | pathlib.Path, name: str, like: Any | None = None
+) -> dict[str, Any]:
+  """Reads `<folder>/<name>.safetensors` as float32 numpy arrays.
+
+  Args:
+    folder: of `save`.
+    name: the phase.
+    like: tree of arrays or shapes that the file must match exactly; None
+      takes what is there.
+
+  Raises:
+    InputError: no such file, not a whole safetensors file, or a tensor that is
+      missing, too much, of another shape or type.
+  """
+  path = pathlib.Path(folder) / f'{name}.safetensors'
+  tensors = {}
+  for key, (shape, code, data) in _read(path).items():
+    if code not in _DTYPES:
+      raise InputError(f'{path}: tensor {key} has the unknown type {code}')
+    x = np.frombuffer(data, _DTYPES[code]).reshape(shape)
+    tensors[key] = x.astype(np.float32)
+  if like is not None:
+    _compare(path, tensors, like)
+  return traverse_util.unflatten_dict(tensors, sep='/')
+
+
+def _compare(
+  path: pathlib.Path, tensors: Mapping[str, np.ndarray], like: Any
+) -> None:
+  """Raises InputError unless `tensors` are those of `like`."""
+  expected = traverse_util.flatten_dict(dict(like), sep='/')
+  # Empty collections have no tensors.
+  expected = {k: v for k, v in expected.items() if hasattr(v, 'shape')}
+  missing = sorted(expected.keys() - tensors.keys())
+  extra = sorted(tensors.keys() - expected.keys())
+  for keys, problem in ((missing, 'lacks'), (extra, 'has the unknown')):
+    if keys:
+      more = f' and {len(keys) - 1} more' if len(keys) > 1 else ''
+      raise InputError(f'{path} {problem} tensor {keys[0]}{more}')
+  for key, x in tensors.items():
+    if x.shape != tuple(expected[key].shape):
+      raise InputError(
+        f'{path}: tensor {key} has the shape {x.shape}, the model needs '
+        f'{tuple(expected[key].shape)}'
+      )
+
+
+def _read(path: pathlib.Path) -> dict[str, tuple[list[int], str, bytes]]:
+  """Returns (shape, type, bytes) of each tensor of a safetensors file."""
+  try:
+    content = path.read_bytes()
+  except FileNotFoundError:
+    raise InputError(f'no weights {path}') from None
+  except OSError as error:
+    raise InputError(f'cannot read {path}: {error.strerror}') from error
+  try:
+    tensors = safetensors.deserialize(content)
+  except safetensors.SafetensorError as error:
+    raise InputError(
+      f'{path} is damaged or no safetensors file ({error})'
+    ) from error
+  return {k: (v['shape'], v['dtype'], v['data']) for k, v in tensors}
+
+
+def save_config(folder: str | pathlib.Path, config: Mapping[str, Any]) -> None:
+  """Writes config.json; its keys are those that `load_config` returns."""
+  text = json.dumps({'format': FORMAT, **config}, indent=2, sort_keys=True)
+  _write(pathlib.Path(folder) / CONFIG_NAME, text.encode() + b'\n')
+
+
+def load_config(folder: str | pathlib.Path) -> dict[str, Any]:
+  """Reads config.json of a folder of weights.
+
+  Returns:
+    `{'format': 1, 'model': {module: keywords}, 'resolution': int,
+    'audio_encoder': str, 'phases': {phase: how it was trained}}`.
+
+  Raises:
+    InputError: no such folder, no config, not JSON, or of a later format.
+  """
+  folder = pathlib.Path(folder)
+  path = folder / CONFIG_NAME
+  if not folder.is_dir():
+    raise InputError(f'no folder of weights {folder}')
+  try:
+    config = json.loads(path.read_text(encoding='utf-8'))
+  except FileNotFoundError:
+    raise InputError(
+      f'{folder} is no folder of weights: it has no {CONFIG_NAME}'
+    ) from None
+  except OSError as error:
+    raise InputError(f'cannot read {path}: {error.strerror}') from error
+  except ValueError as error:
+    raise InputError(f'{path} is not JSON: {error}') from error
+  lacking = [
+    key
+    for key in _CONFIG_KEYS
+    if not isinstance(config, dict) or key not in config
+  ]
+  if lacking:
+    raise InputError(f'{path} lacks the key {lacking[0]!r}')
+  if config['format'] != FORMAT:
+    raise InputError(
+      f'{path} has the format {config["format"]!r}; this version of mdcf_jax '
+      f'reads format {FORMAT}'
+    )
+  return config
+
+
+def describe(variables: Any) -> tuple[int, int]:
+  """Returns (number of tensors, number of numbers in them) of a tree."""
+  leaves = jax.tree.leaves(variables)
+  return len(leaves), sum(int(np.prod(x.shape)) for x in leaves)
+
+
+def _write(path: pathlib.Path, content: bytes) -> None:
+  """Writes a file beside its name and renames it when whole."""
+  partial = path.with_name(f'.{path.name}.partial')
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial.write_bytes(content)
+    os.replace(partial, path)
+  except OSError as error:
+    partial.unlink(missing_ok=True)
+    raise InputError(f'cannot write {path}: {error.strerror}') from error

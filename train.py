@@ -1,0 +1,87 @@
+"""Trains one phase.
+
+  python train.py --config=configs/fde.py:mini --workdir=runs/fde
+
+Options are keys of the config: `--config.optimizer.learning_rate=3e-4`.
+Running it again continues where it stopped.
+"""
+
+import logging
+import os
+import sys
+
+from absl import flags
+from ml_collections import config_flags
+
+_CONFIG = config_flags.DEFINE_config_file(
+  'config', None, 'File and variant: configs/<phase>.py:mini,256'
+)
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run.')
+
+
+def main(argv: list[str]) -> int:
+  """Returns the exit code: 0 done, 1 diverged, 2 something asked is wrong."""
+  try:
+    _parse(argv)
+    from mdcf_jax.training import loop
+
+    loop.train(_CONFIG.value, _WORKDIR.value)
+  except FloatingPointError as error:
+    print(f'train.py: error: {error}', file=sys.stderr)
+    return 1
+  except Exception as error:
+    if not _is_users(error):
+      raise
+    print(f'train.py: error: {_reason(error)}', file=sys.stderr)
+    return 2
+  except KeyboardInterrupt:
+    return 130
+  return 0
+
+
+def _parse(argv: list[str]) -> None:
+  """Reads the flags."""
+  from mdcf_jax.errors import InputError
+
+  rest = flags.FLAGS(argv)
+  for name in ('config', 'workdir'):
+    if not flags.FLAGS[name].present:
+      raise InputError(f'--{name} is missing; see {argv[0]} --help')
+  if rest[1:]:
+    raise InputError(f'unknown argument {rest[1]!r}')
+  try:
+    _ = _CONFIG.value.phase
+  except OSError as error:
+    path = flags.FLAGS['config'].config_filename
+    raise InputError(f'cannot read the config {path}') from error
+
+
+def _is_users(error: Exception) -> bool:
+  """Returns whether the user's words, not our code, caused `error`."""
+  from mdcf_jax.errors import InputError
+
+  parsed = flags.FLAGS.is_parsed()
+  return isinstance(error, InputError) or (
+    not parsed and isinstance(error, (flags.Error, AttributeError, KeyError))
+  )
+
+
+def _reason(error: BaseException) -> str:
+  """Returns what is behind the exceptions of flag parsing, in one line."""
+  from mdcf_jax.errors import InputError
+
+  seen = error
+  while seen is not None:
+    # Flag parsing wraps what a config raises, and appends a traceback.
+    if isinstance(seen, InputError) and '\n' not in str(seen):
+      return str(seen)
+    seen = seen.__cause__ or seen.__context__
+  return ' '.join(str(error).split())
+
+
+if __name__ == '__main__':
+  # Progress is logged; libraries speak up from warnings on.
+  logging.basicConfig(level=logging.WARNING, format='%(asctime)s %(message)s')
+  logging.getLogger('mdcf_jax').setLevel(logging.INFO)
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+  sys.exit(main(sys.argv))
