@@ -67,7 +67,7 @@ format: $(VENV)/dev.stamp
 	$(BIN)/ruff format .
 
 weights: $(VENV)/dev.stamp
-	$(BIN)/python scripts/weights.py
+	$(BIN)/python scripts/train_bundled.py --replace
 
 # Versions that are in the files stay unless setup.py forbids them.
 lock: $(VENV)/dev.stamp

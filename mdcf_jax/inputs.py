@@ -1,0 +1,253 @@
+"""What the user gives to `Pipeline`, read and checked before any work."""
+
+import dataclasses
+import logging
+import math
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from mdcf_jax.data import mel
+from mdcf_jax.errors import InputError
+from mdcf_jax.media import faces
+
+FPS = 25
+SAMPLERS = ('ddim', 'dpm++')
+MAX_STEPS = 500
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+  """The portrait as the models take it.
+
+  Attributes:
+    image: `[R, R, 3]` uint8.
+    pose: `[6]`, blink: `[2]`, face_box: `[4]` in [0, 1]; those of the face
+      when it was looked for, else what is usual of a portrait.
+  """
+
+  image: np.ndarray
+  pose: np.ndarray
+  blink: np.ndarray
+  face_box: np.ndarray
+
+
+def check_resolution(resolution: int | None, trained: int) -> int:
+  """Returns the pixels of a side, by default `trained`.
+
+  Raises:
+    InputError: not a positive multiple of 32.
+  """
+  if resolution is None:
+    return trained
+  if resolution < 32 or resolution % 32:
+    raise InputError(f'resolution {resolution} is not a multiple of 32')
+  if resolution != trained:
+    logging.warning(
+      'resolution %d: these weights were trained for %d', resolution, trained
+    )
+  return resolution
+
+
+def check_sampling(
+  seed: int, steps: int, sampler: str, guidance_scale: float
+) -> None:
+  """Raises InputError unless the settings of the diffusion can be used."""
+  if not 0 <= seed < 2**32:
+    raise InputError(f'seed {seed} is not in 0 to {2**32 - 1}')
+  if not 1 <= steps <= MAX_STEPS:
+    raise InputError(f'steps {steps} is not in 1 to {MAX_STEPS}')
+  if sampler not in SAMPLERS:
+    raise InputError(f'sampler {sampler!r} is none of: {", ".join(SAMPLERS)}')
+  if not math.isfinite(guidance_scale) or guidance_scale < 0:
+    raise InputError(f'guidance_scale {guidance_scale} is not 0 or more')
+
+
+def read_audio(audio: Any) -> tuple[np.ndarray, int]:
+  """Returns `[samples, channels]` float32 and its rate.
+
+  Args:
+    audio: a path, or (samples `[n]` or `[n, channels]`, rate); integers are
+      scaled to [-1, 1].
+
+  Raises:
+    InputError: it cannot be read, or has no samples or some that are not
+      finite.
+  """
+  from mdcf_jax.media import audio as media_audio
+
+  if isinstance(audio, (str, os.PathLike)):
+    return media_audio.read_samples(audio)
+  try:
+    samples, rate = audio
+    samples, rate = np.asarray(samples), int(rate)
+  except (TypeError, ValueError) as error:
+    raise InputError('audio is neither a path nor (samples, rate)') from error
+  if np.issubdtype(samples.dtype, np.signedinteger):
+    samples = samples / -float(np.iinfo(samples.dtype).min)
+  elif not np.issubdtype(samples.dtype, np.floating):
+    raise InputError(f'audio samples are {samples.dtype}, not float or int')
+  samples = samples.astype(np.float32)
+  samples = samples[:, None] if samples.ndim == 1 else samples
+  if samples.ndim != 2 or not samples.size:
+    raise InputError(f'audio samples have the shape {samples.shape}')
+  if rate < 1000:
+    raise InputError(f'audio rate {rate} is less than 1000 Hz')
+  if not np.isfinite(samples).all():
+    raise InputError('audio has samples that are not finite')
+  return samples, rate
+
+
+def num_frames(samples: np.ndarray, rate: int) -> int:
+  """Returns ceil(25 * seconds) of `samples [n, channels]`."""
+  return -(-FPS * len(samples) // rate)
+
+
+def audio_features(samples: np.ndarray, rate: int) -> np.ndarray:
+  """Returns log-mel features `[N, 320]` of `samples [n, channels]`."""
+  from mdcf_jax.media import audio as media_audio
+
+  waveform = media_audio.resample(samples.mean(axis=1), rate, mel.SAMPLE_RATE)
+  return mel.log_mel(waveform, num_frames(samples, rate))
+
+
+def read_source(image: Any, crop: Any, resolution: int) -> Source:
+  """Reads a portrait and cuts a square of `resolution` pixels out of it.
+
+  MediaPipe looks for the face only where it decides something: with 'auto'
+  and an image that is not square. Without MediaPipe the centre is taken.
+
+  Raises:
+    InputError: the image or the crop cannot be used, or a face was looked for
+      and there is none.
+  """
+  from mdcf_jax.media import image as media_image
+
+  name = 'the image'
+  if isinstance(image, (str, os.PathLike)):
+    name, image = os.fspath(image), media_image.read_image(image)
+  else:
+    image = _image_array(image)
+  if crop == 'auto' and image.shape[0] == image.shape[1]:
+    crop = 'none'
+  found = _faces(image) if crop == 'auto' else None
+  if crop == 'auto' and found is None:
+    crop = 'none'
+  if found is not None and not found:
+    raise InputError(
+      f'no face found in {name}; give the square around it (--crop X,Y,W,H), '
+      'or take the centre (--crop none)'
+    )
+  if found and len(found) > 1:
+    logging.warning('%d faces in %s: the main one is taken', len(found), name)
+  square, _ = media_image.crop_square(
+    image, crop, resolution, lambda _: found[0].face_box[0], name=name
+  )
+  found = _faces(square) if found else None
+  if found:
+    face = found[0]
+    return Source(square, face.pose[0], face.blink[0], face.face_box[0])
+  defaults = faces.DEFAULT_POSE, faces.DEFAULT_BLINK, faces.DEFAULT_FACE_BOX
+  return Source(square, *(np.array(v, np.float32) for v in defaults))
+
+
+def _image_array(image: Any) -> np.ndarray:
+  """Returns a PIL image or an array as `[H, W, 3]` uint8."""
+  from PIL import Image, ImageOps
+
+  if isinstance(image, Image.Image):
+    image = np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
+  image = np.asarray(image)
+  if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+    raise InputError(
+      f'the image is an array {image.shape} of {image.dtype}; give a path, a '
+      'PIL image, or (height, width, 3) of uint8'
+    )
+  return image
+
+
+def _faces(image: np.ndarray) -> list[faces.FaceTrack] | None:
+  """Faces of an image, the main one first; None where nobody can look."""
+  try:
+    return faces.detect_faces(image)
+  except InputError as error:
+    logging.warning('the centre of the image is taken: %s', error)
+    return None
+
+
+def read_motion(
+  value: Any, source: np.ndarray, still: str, frames: int, what: str
+) -> np.ndarray | None:
+  """Returns pose or blink `[frames, columns]` float32, None to generate it.
+
+  Args:
+    value: 'generated', the word `still` for the source's own throughout, or
+      `[N, columns]`, or a .npy or .csv file with it. One row holds for all
+      frames; rows beyond `frames` are left out. A .csv may have one line of
+      names first.
+    source: `[columns]` of the portrait. Pose is yaw, pitch, roll in degrees, x
+      and y in [-1, 1], s = log(face height / image height); blink the eye
+      aspect ratios left and right.
+    frames: how many are needed.
+    what: 'pose' or 'blink', for the message.
+
+  Raises:
+    InputError: the file cannot be read, or the array has another shape or
+      values that are not finite.
+  """
+  if isinstance(value, str) and value == 'generated':
+    return None
+  name = what
+  if isinstance(value, str) and value == still:
+    value = source[None]
+  elif isinstance(value, (str, os.PathLike)):
+    name = f'{what} {value}'
+    value = _read_table(pathlib.Path(value), name, still)
+  try:
+    array = np.asarray(value, np.float32)
+  except (TypeError, ValueError) as error:
+    raise InputError(f'{name}: not numbers: {error}') from error
+  if array.ndim != 2 or array.shape[1] != len(source):
+    raise InputError(
+      f'{name}: has the shape {array.shape}, expected '
+      f'({frames}, {len(source)}): one row per frame at 25 fps'
+    )
+  if len(array) == 1:
+    array = np.repeat(array, frames, axis=0)
+  if len(array) < frames:
+    raise InputError(
+      f'{name}: {len(array)} rows for {frames} frames of audio; give as many '
+      'rows, or one for all'
+    )
+  if not np.isfinite(array).all():
+    raise InputError(f'{name}: has values that are not finite')
+  return array[:frames]
+
+
+def _read_table(path: pathlib.Path, name: str, still: str) -> np.ndarray:
+  """Returns the array of a .npy or .csv file."""
+  try:
+    if path.suffix.lower() == '.npy':
+      return np.load(path, allow_pickle=False)
+    if path.suffix.lower() == '.csv':
+      return _read_csv(path)
+  except FileNotFoundError as error:
+    raise InputError(f'{name}: there is no such file') from error
+  except OSError as error:
+    reason = error.strerror or 'not an array'
+    raise InputError(f'{name}: cannot be read: {reason}') from error
+  except (ValueError, EOFError) as error:
+    raise InputError(f'{name}: cannot be read: {error}') from error
+  raise InputError(f'{name}: not generated, {still}, a .npy or a .csv file')
+
+
+def _read_csv(path: pathlib.Path) -> np.ndarray:
+  """Returns the numbers of a comma-separated file, with or without names."""
+  text = path.read_text(encoding='utf-8-sig')
+  rows = [line.split(',') for line in text.splitlines() if line.strip()]
+  try:
+    return np.array(rows, np.float32)
+  except ValueError:  # The first line has names.
+    return np.array(rows[1:], np.float32)

@@ -1,0 +1,324 @@
+"""From weights, a portrait and a recording to the frames of a video.
+
+  pipe = Pipeline.from_pretrained('mini')
+  video = pipe('me.jpg', 'talk.wav', seed=0)
+  video.save('talk.mp4')
+
+The source is encoded once. Motion comes from PBNet, the latents of all frames
+from the diffusion in one program; frames are then decoded in small batches and
+leave the device as uint8, so memory does not grow with the length of the video
+beyond its latents.
+"""
+
+from collections.abc import Callable, Iterator
+import contextlib
+import dataclasses
+import functools
+import os
+import pathlib
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mdcf_jax import inputs, weights
+from mdcf_jax.errors import InputError
+from mdcf_jax.phases import PHASES
+
+FPS = 25
+BUNDLED = {'mini': pathlib.Path(__file__).parent / 'bundled'}
+SAMPLERS = ('ddim', 'dpm++')
+
+# Called with (stage, done, total): 'diffusion' in steps, 'frames' in frames.
+Progress = Callable[[str, int, int], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Video:
+  """Frames and their sound.
+
+  Attributes:
+    frames: `[N, H, W, 3]` uint8 RGB.
+    audio: `[samples, channels]` float32 in [-1, 1]; frame 0 starts with it.
+    sample_rate: of the audio, in Hz.
+    fps: frames a second.
+  """
+
+  frames: np.ndarray
+  audio: np.ndarray
+  sample_rate: int
+  fps: float = FPS
+
+  def save(self, path: str | os.PathLike) -> None:
+    """Writes H.264 and AAC; `path` changes only when the file is whole.
+
+    Raises:
+      InputError: `path` cannot be written.
+    """
+    from mdcf_jax.media.video import VideoWriter
+
+    resolution = self.frames.shape[1]
+    with VideoWriter(
+      path, resolution, self.fps, self.audio, self.sample_rate
+    ) as writer:
+      for frame in self.frames:
+        writer.write(frame)
+
+
+@dataclasses.dataclass
+class Timing:
+  """Wall-clock time that a stage took, and how many frames it was for."""
+
+  seconds: float = 0.0
+  frames: int = 0
+
+  @property
+  def fps(self) -> float:
+    """Frames a second."""
+    return self.frames / self.seconds if self.seconds else 0.0
+
+
+class Pipeline:
+  """Generates talking heads with one set of weights.
+
+  Attributes:
+    config: of the weights: sizes of the modules, resolution, how trained.
+    resolution: pixels of a side that the weights were trained for.
+    timings: stage -> Timing of the last generation; 'compile' apart.
+  """
+
+  def __init__(self, config: dict[str, Any], variables: dict[str, Any]):
+    """Takes what `weights.load_config` and `weights.load` return."""
+    self.config = config
+    self.resolution = int(config['resolution'])
+    self.timings: dict[str, Timing] = {}
+    self._phases = _phases(config)
+    self._variables = jax.device_put(variables)
+    self._programs: dict[tuple, Any] = {}
+
+  @classmethod
+  def from_pretrained(cls, name: str | os.PathLike = 'mini') -> 'Pipeline':
+    """Loads weights: 'mini', which comes along, or a folder of them.
+
+    Raises:
+      InputError: there is no such folder, a file is missing from it, or a
+        tensor is missing, superfluous or of another shape.
+    """
+    folder = BUNDLED.get(os.fspath(name), pathlib.Path(name))
+    if not folder.is_dir():
+      raise InputError(
+        f'{name}: no such weights; give a folder that `mdcf pack` made, or '
+        f'one of: {", ".join(BUNDLED)}'
+      )
+    config = weights.load_config(folder)
+    shapes = _shapes(_phases(config), config)
+    return cls(
+      config, {key: weights.load(folder, key, shapes[key]) for key in PHASES}
+    )
+
+  def save_pretrained(self, folder: str | os.PathLike) -> None:
+    """Writes the weights as bfloat16 safetensors, and config.json."""
+    for name, variables in self._variables.items():
+      weights.save(folder, name, variables)
+    weights.save_config(folder, self.config)
+
+  def __call__(self, image, audio, **options) -> Video:
+    """Generates a whole video; arguments and errors are those of `stream`."""
+    audio = inputs.read_audio(audio)
+    frames = list(self.stream(image, audio, **options))
+    return Video(np.stack(frames), *audio)
+
+  def stream(
+    self,
+    image: Any,
+    audio: Any,
+    *,
+    seed: int = 0,
+    steps: int = 20,
+    sampler: str = 'ddim',
+    guidance_scale: float = 1.0,
+    pose: Any = 'generated',
+    blink: Any = 'generated',
+    crop: str | tuple[int, int, int, int] = 'auto',
+    resolution: int | None = None,
+    progress: Progress | None = None,
+  ) -> Iterator[np.ndarray]:
+    """Yields ceil(25 * seconds) frames `[H, W, 3]` uint8, one at a time.
+
+    Everything given is read and checked before this returns.
+
+    Args:
+      image: path, PIL image, or `[H, W, 3]` uint8.
+      audio: path, or (samples `[n]` or `[n, channels]`, rate).
+      seed: the same seed gives the same video.
+      steps: denoising steps; fewer are faster.
+      sampler: 'ddim' or 'dpm++'.
+      guidance_scale: above 1 follows the conditions more; twice the work.
+      pose: 'generated', 'still', `[N, 6]` or a .npy or .csv file with it.
+      blink: 'generated', 'none', `[N, 2]` or a .npy or .csv file with it.
+      crop: 'auto' (around the face; a square image stays whole), 'none' (the
+        centre), or (x, y, width, height) in pixels of the image.
+      resolution: pixels of a side, by default those trained for.
+      progress: called with (stage, done, total).
+
+    Raises:
+      InputError: something given cannot be used.
+    """
+    resolution = inputs.check_resolution(resolution, self.resolution)
+    inputs.check_sampling(seed, steps, sampler, guidance_scale)
+    self.timings = {}
+    with self._timed('audio') as timing:
+      samples, rate = inputs.read_audio(audio)
+      total = timing.frames = inputs.num_frames(samples, rate)
+      audio_emb = inputs.audio_features(samples, rate)
+    with self._timed('image', 1):
+      source = inputs.read_source(image, crop, resolution)
+    pose = inputs.read_motion(pose, source.pose, 'still', total, 'pose')
+    blink = inputs.read_motion(blink, source.blink, 'none', total, 'blink')
+    options = dict(
+      steps=steps, sampler=sampler, guidance_scale=float(guidance_scale)
+    )
+    motion_rng, sample_rng = jax.random.split(jax.random.key(seed))
+    report = progress or (lambda *_: None)
+
+    def frames() -> Iterator[np.ndarray]:
+      conditions = self._conditions(source, audio_emb, pose, blink, motion_rng)
+      features = self._encode(source.image)
+      z = self._sample(features, conditions, sample_rng, total, options, report)
+      yield from self._decode(features, z, report)
+
+    return frames()
+
+  def _conditions(self, source, audio_emb, pose, blink, rng):
+    """Returns what steers the diffusion, padded to a bucket of lengths."""
+    total = len(audio_emb)
+    length = bucket_length(total)
+    known = dict(
+      audio_emb=_pad(audio_emb, length),
+      source_pose=source.pose[None],
+      source_blink=source.blink[None],
+      frame_mask=_pad(np.ones(total, np.float32), length),
+    )
+    if pose is None or blink is None:
+      args = self._variables['pbnet'], known, rng
+      program = self._program('motion', self._motion, args)
+      with self._timed('motion', total):
+        made = jax.block_until_ready(program(*args))
+    return known | dict(
+      pose=made[0] if pose is None else _pad(pose, length),
+      blink=made[1] if blink is None else _pad(blink, length),
+      face_box=source.face_box[None],
+    )
+
+  def _encode(self, image):
+    """Features of the source `[R, R, 3]` uint8, for all its frames."""
+    args = self._variables['fde'], image[None]
+    program = self._program('encode', self._features, args)
+    with self._timed('encode', 1):
+      return jax.block_until_ready(program(*args))
+
+  def _sample(self, features, conditions, rng, total, options, report):
+    """Latents `[N, h, w, C]` of all frames, on the host."""
+    args = self._variables['diffusion'], features[-1], conditions, rng
+    sample = functools.partial(self._latents, options)
+    program = self._program('diffusion', sample, args, *options.items())
+    report('diffusion', 0, options['steps'])
+    with self._timed('diffusion', total):
+      z = np.asarray(program(*args))[0, :total]
+    report('diffusion', options['steps'], options['steps'])
+    return z
+
+  def _decode(self, features, z, report) -> Iterator[np.ndarray]:
+    """Yields frames; while the host has one batch the next is computed."""
+    total, size = len(z), self._batch_size(features[0].shape[1])
+    weights = self._variables['lmae'], self._variables['fde']
+    z = np.pad(z, [(0, -total % size)] + [(0, 0)] * 3, mode='edge')
+    batches = [z[i : i + size] for i in range(0, len(z), size)]
+    program = self._program(
+      'decode', self._images, (*weights, features, batches[0])
+    )
+    report('frames', 0, total)
+    done, ahead = 0, program(*weights, features, batches[0])
+    for i in range(len(batches)):
+      with self._timed('frames', min(size, total - done)):
+        batch = ahead
+        if i + 1 < len(batches):
+          ahead = program(*weights, features, batches[i + 1])
+        images = np.asarray(batch)[: total - done]
+      for image in images:
+        yield image
+      done += len(images)
+      report('frames', done, total)
+
+  # The programs that are compiled.
+
+  def _features(self, variables, image):
+    image = image.astype(jnp.float32) / 127.5 - 1
+    return self._phases['fde'].fde.apply(variables, image, method='encode')
+
+  def _motion(self, variables, known, rng):
+    return self._phases['pbnet'].sample(*_split(variables), rng=rng, **known)
+
+  def _latents(self, options, variables, features, conditions, rng):
+    return self._phases['diffusion'].sample(
+      *_split(variables),
+      source_features=features,
+      rng=rng,
+      **conditions,
+      **options,
+    )
+
+  def _images(self, lmae, fde, features, z):
+    dynamics = self._phases['lmae'].lmae.apply(lmae, z, method='decode')
+    images = self._phases['fde'].fde.apply(
+      fde, features, dynamics, method='decode'
+    )
+    images = jnp.round((images + 1) * 127.5)
+    return jnp.clip(images, 0, 255).astype(jnp.uint8)
+
+  def _program(self, name, function, args, *static):
+    """Returns `function` compiled for the shapes of `args`, once for each."""
+    shapes = jax.tree.map(lambda x: (jnp.shape(x), str(x.dtype)), args[1:])
+    key = name, static, str(shapes)
+    if key not in self._programs:
+      with self._timed('compile'):
+        self._programs[key] = jax.jit(function).lower(*args).compile()
+    return self._programs[key]
+
+  @contextlib.contextmanager
+  def _timed(self, stage: str, frames: int = 0) -> Iterator[Timing]:
+    """Adds what passes to `timings[stage]`."""
+    timing = self.timings.setdefault(stage, Timing())
+    timing.frames += frames
+    start = time.perf_counter()
+    try:
+      yield timing
+    finally:
+      timing.seconds += time.perf_counter() - start
+
+
+def bucket_length(frames: int) -> int:
+  """Returns the smallest of 16, 24, 32, 40, 48, 56, 64, 80, 96, 120, ... that
+  is not below `frames`.
+
+  Each is at most a half, later a quarter more than the one before: any length
+  costs little more than itself, and few programs are compiled.
+  """
+  length = 16
+  while length < frames:
+    length = max(length + 8, length * 5 // 4 // 8 * 8)
+  return length
+
+
+def _pad(x: np.ndarray, length: int) -> np.ndarray:
+  """Pads `[N, ...]` with zeros to `[1, length, ...]`."""
+  pad = [(0, length - len(x))] + [(0, 0)] * (x.ndim - 1)
+  return np.pad(x, pad)[None]
+
+
+def _split(variables):
+  """Returns (params, model_state) as phases take them."""
+  state = {k: v for k, v in variables.items() if k != 'params'}
+  return variables['params'], state
