@@ -1,5 +1,6 @@
 """Recordings in: any file that FFmpeg reads, as a mono float waveform."""
 
+import dataclasses
 import logging
 import os
 import pathlib
@@ -8,7 +9,10 @@ import numpy as np
 
 from mdcf_jax.errors import InputError
 
+logger = logging.getLogger(__name__)
+
 SAMPLE_RATE = 16000
+_AAC_FRAME = 2048  # Samples of an AAC frame at most.
 _SILENCE = 1e-4  # -80 dBFS: nothing that a microphone gives is below.
 
 
@@ -27,7 +31,7 @@ def read_audio(
   samples, rate = read_samples(path)
   waveform = resample(samples.mean(axis=1), rate, sample_rate)
   if np.abs(waveform).max() < _SILENCE:
-    logging.warning('%s is silent', path)
+    logger.warning('%s is silent', path)
   return waveform
 
 
@@ -110,7 +114,12 @@ def open_media(path: pathlib.Path):
 
   try:
     # An absolute path is never taken for a protocol such as `a:b`.
-    return av.open(os.path.abspath(path), metadata_errors='replace')
+    # Play lists may name files, but never an address in the network.
+    return av.open(
+      os.path.abspath(path),
+      metadata_errors='replace',
+      options={'protocol_whitelist': 'file'},
+    )
   except (av.error.FFmpegError, OSError, ValueError) as error:
     reason = getattr(error, 'strerror', None) or error
     raise InputError(
@@ -136,35 +145,70 @@ def _first_frame_time(path: pathlib.Path) -> float:
 
 
 def _decode(path: pathlib.Path) -> tuple[np.ndarray, int, float] | None:
-  """Returns (`[samples, channels]`, rate, start in seconds), None if no audio."""
+  """Returns `[samples, channels]`, the rate, and the start in seconds.
+
+  None for a file without audio.
+  """
   import av
 
+  pieces, first, resampler, kind = [], None, None, None
   with open_media(path) as container:
     if not container.streams.audio:
       return None
     stream = container.streams.audio[0]
-    pieces, start = [], 0.0
-    resampler, rate, channels = None, 0, 0
+    exact = 'mp4' in container.format.name and stream.duration
+    duration = float(stream.duration * stream.time_base) if exact else None
     try:
       for frame in container.decode(stream):
-        if resampler is None:
-          rate, channels = frame.sample_rate, frame.layout.nb_channels
-          start = float((frame.pts or 0) * (frame.time_base or 0))
-          # Formats only: rate and layout stay those of the first frame.
-          resampler = av.AudioResampler('flt', frame.layout, rate)
-        pieces += _packed(resampler.resample(frame), channels)
+        first = first or _First.of(frame)
+        if kind != _kind(frame):
+          # A chained file changes its format: everything becomes the first's.
+          if resampler is not None:
+            pieces += _packed(resampler.resample(None), first.channels)
+          resampler = av.AudioResampler('flt', first.layout, first.rate)
+          kind = _kind(frame)
+        pieces += _packed(resampler.resample(frame), first.channels)
+      if resampler is not None:
+        pieces += _packed(resampler.resample(None), first.channels)
     except av.error.FFmpegError as error:
       if not pieces:
         raise InputError(
           f'{path}: the audio cannot be decoded ({error.strerror})'
         ) from error
-      logging.warning('%s: the audio breaks off (%s)', path, error.strerror)
+      logger.warning('%s: the audio breaks off (%s)', path, error.strerror)
   if not pieces:
-    return np.zeros((0, 1), np.float32), rate or SAMPLE_RATE, start
+    return np.zeros((0, 1), np.float32), SAMPLE_RATE, 0.0
   samples = np.concatenate(pieces)
+  if duration is not None:
+    # The decoder gives whole AAC frames; the index knows where the sound ends.
+    length = round(duration * first.rate)
+    if length < len(samples) <= length + _AAC_FRAME:
+      samples = samples[:length]
   if not np.isfinite(samples).all():
     raise InputError(f'{path}: the audio has samples that are not finite')
-  return samples, rate, start
+  return samples, first.rate, first.time
+
+
+@dataclasses.dataclass(frozen=True)
+class _First:
+  """What the first frame of a stream says of the whole."""
+
+  rate: int
+  layout: str
+  channels: int
+  time: float
+
+  @classmethod
+  def of(cls, frame) -> '_First':
+    time = 0.0
+    if frame.pts is not None and frame.time_base is not None:
+      time = float(frame.pts * frame.time_base)
+    layout = frame.layout
+    return cls(frame.sample_rate, layout.name, layout.nb_channels, time)
+
+
+def _kind(frame) -> tuple:
+  return frame.format.name, frame.layout.name, frame.sample_rate
 
 
 def _packed(frames, channels: int) -> list[np.ndarray]:

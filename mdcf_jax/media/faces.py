@@ -8,15 +8,17 @@ Every frame is looked at on its own, so a frame's numbers do not depend on
 where a clip was cut.
 """
 
-from collections.abc import Iterable
 import dataclasses
 import logging
 import os
 import pathlib
+from collections.abc import Iterable
 
 import numpy as np
 
 from mdcf_jax.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 # Landmarks of MediaPipe's face mesh: inner upper and lower lip, the corners of
 # the mouth, the chin, both upper eyelids, the tip of the nose.
@@ -152,7 +154,7 @@ def locate_face(
   boxes = [tuple(float(v) for v in face.face_box[0]) for face in faces]
   if len(boxes) > 1:
     boxes.sort(key=lambda b: (b[2] - b[0]) * (b[3] - b[1]), reverse=True)
-    logging.warning(
+    logger.warning(
       '%d faces found in %s; the largest is taken', len(boxes), name
     )
   return boxes[0]

@@ -1,24 +1,35 @@
-"""Videos in and out: frames at 25 a second by true time, H.264 with AAC.
+"""Videos in: frames at 25 a second by true time, and the sound beside them.
 
+`VideoWriter` of `media/writer.py` is the way out, and is found here too.
 Everything goes through PyAV's own libraries; no program is started, so a name
 with spaces, with a colon or with a leading dash is a name.
 """
 
-from collections.abc import Iterator
-import contextlib
 import dataclasses
-import fractions
 import logging
 import os
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
 
 from mdcf_jax.errors import InputError
 from mdcf_jax.media import audio as audio_io
+from mdcf_jax.media.writer import VideoWriter, check_output
+
+__all__ = [
+  'VideoClip',
+  'VideoWriter',
+  'check_output',
+  'iter_frames',
+  'read_video',
+]
+
+logger = logging.getLogger(__name__)
 
 # Containers write times in milliseconds, so a frame may seem this much late.
 _TIME_TOLERANCE = 1.5e-3
+_CUT_OFF = 'the end is missing'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,27 +88,28 @@ def iter_frames(
   """
   path = audio_io.check_file(path)
   count = 0
-  shown, begin, end = None, None, None
-  for frame, time, duration in _decode(path):
-    begin = time if begin is None else begin
+  shown, begin, end = None, 0.0, 0.0
+  for frame, time, duration, shape in _decode(path):
+    if shown is None:
+      begin = time
     # The last picture is shown until the next one's time.
     while shown is not None and begin + count / fps < time - _TIME_TOLERANCE:
-      yield _to_array(shown, resolution)
+      yield _to_array(*shown, resolution)
       count += 1
       if count == max_frames:
         return
-    shown, end = frame, time + duration
+    shown, end = (frame, shape), time + duration
   if shown is None:
     raise InputError(f'{path}: no video frame could be decoded')
   while count == 0 or begin + count / fps < end - _TIME_TOLERANCE:
-    yield _to_array(shown, resolution)
+    yield _to_array(*shown, resolution)
     count += 1
     if count == max_frames:
       return
 
 
 def _decode(path: pathlib.Path):
-  """Yields (frame, time in seconds, duration in seconds) in order."""
+  """Yields (frame, time, duration, pixel shape), times in seconds, in order."""
   import av
 
   with audio_io.open_media(path) as container:
@@ -105,52 +117,54 @@ def _decode(path: pathlib.Path):
       raise InputError(f'{path}: there is no video in this file')
     stream = container.streams.video[0]
     stream.thread_type = 'AUTO'
-    rate = stream.average_rate or stream.guessed_rate or 25
-    step, time, decoded = float(1 / rate), None, 0
+    step = float(1 / (stream.average_rate or stream.guessed_rate or 25))
+    shape = float(stream.sample_aspect_ratio or 1) or 1.0
+    begin, time, end, reason = None, None, 0.0, _CUT_OFF
     try:
       for frame in container.decode(stream):
-        if frame.pts is None or frame.time_base is None:
-          now = 0.0 if time is None else time + step
-        else:
+        now = 0.0 if time is None else time + step
+        if frame.pts is not None and frame.time_base is not None:
           now = float(frame.pts * frame.time_base)
         if time is not None and now <= time:
           continue  # Shown at no time of its own.
-        duration = getattr(frame, 'duration', 0) or 0
-        length = float(duration * frame.time_base) if duration else step
-        time, decoded = now, decoded + 1
-        yield frame, now, length
+        duration = step
+        if frame.duration and frame.time_base is not None:
+          duration = float(frame.duration * frame.time_base)
+        time, end = now, now + duration
+        begin = now if begin is None else begin
+        yield frame, now, duration, shape
     except av.error.FFmpegError as error:
-      if not decoded:
-        raise InputError(
-          f'{path}: no video frame could be decoded ({error.strerror})'
-        ) from error
-      logging.warning(
-        '%s breaks off after %d frames (%s)', path, decoded, error.strerror
+      reason = error.strerror
+    if begin is None:
+      return
+    expected = float((stream.duration or 0) * (stream.time_base or 0))
+    if end - begin < 0.98 * expected - 2 * step or reason != _CUT_OFF:
+      logger.warning(
+        '%s breaks off after %.2f of %.2f seconds (%s)',
+        path,
+        end - begin,
+        expected,
+        reason,
       )
 
 
-def _to_array(frame, resolution: int | None) -> np.ndarray:
-  """Converts a PyAV frame to `[H, W, 3]` uint8, upright."""
-  image = frame.to_ndarray(format='rgb24')
-  shape = getattr(frame, 'sample_aspect_ratio', None)
-  turns = round((getattr(frame, 'rotation', 0) or 0) / 90) % 4
-  wide = float(shape) if shape else 1.0
-  if resolution is None and wide == 1.0:
-    return np.ascontiguousarray(np.rot90(image, turns))
+def _to_array(frame, shape: float, resolution: int | None) -> np.ndarray:
+  """Converts a PyAV frame to `[H, W, 3]` uint8, upright, square pixels."""
   from PIL import Image
 
+  image = frame.to_ndarray(format='rgb24')
   height, width = image.shape[:2]
-  if wide != 1.0:
-    size = (max(1, round(width * wide)), height)
+  if shape != 1.0:
+    size = (max(1, round(width * shape)), height)
     image = np.asarray(Image.fromarray(image).resize(size))
-  image = np.ascontiguousarray(np.rot90(image, turns))
-  if resolution is None:
-    return image
+  # The stored angle is the counter-clockwise one that makes it upright.
+  image = np.rot90(image, round((frame.rotation or 0) / 90) % 4)
+  image = np.ascontiguousarray(image)
   height, width = image.shape[:2]
+  if resolution is None or (height, width) == (resolution, resolution):
+    return image
   side = min(height, width)
   left, top = (width - side) // 2, (height - side) // 2
-  if (height, width) == (resolution, resolution):
-    return image
   square = Image.fromarray(image).resize(
     (resolution, resolution),
     Image.Resampling.LANCZOS,

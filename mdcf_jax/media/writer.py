@@ -1,0 +1,245 @@
+"""Videos out: H.264 and AAC, under the final name only when whole."""
+
+import fractions
+import os
+import pathlib
+
+import numpy as np
+
+from mdcf_jax.errors import InputError
+from mdcf_jax.media import audio as audio_io
+
+# Containers that hold H.264 and AAC, as FFmpeg calls them.
+FORMATS = {'.mp4': 'mp4', '.m4v': 'mp4', '.mov': 'mov', '.mkv': 'matroska'}
+
+_AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+_AAC_SAMPLES = 1024  # Of one AAC frame.
+_COLOR = 1  # BT.709, for primaries, transfer and matrix.
+
+
+def check_output(path: str | os.PathLike) -> pathlib.Path:
+  """Returns `path`; makes its folder, and sees that it can be written.
+
+  Raises:
+    InputError: it is a directory, its suffix is not one of FORMATS, or it
+      cannot be written.
+  """
+  path = pathlib.Path(path)
+  if path.is_dir():
+    raise InputError(f'{path}: the output is a directory')
+  if path.suffix.lower() not in FORMATS:
+    raise InputError(
+      f'{path}: the output ends in none of: {", ".join(FORMATS)}'
+    )
+  part = _part_of(path)
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part.open('wb').close()
+    part.unlink()
+  except (OSError, ValueError) as error:
+    reason = getattr(error, 'strerror', None) or error
+    raise InputError(f'{path}: cannot be written: {reason}') from error
+  return path
+
+
+class VideoWriter:
+  """Writes frames as they come, with sound whose sample 0 is at frame 0.
+
+    with VideoWriter('talk.mp4', 256, waveform=waveform) as writer:
+      for frame in frames:
+        writer.write(frame)
+
+  The file grows as `.talk.part.mp4` in the same folder, takes its name when the
+  block ends, and is removed when the block fails or is interrupted.
+  """
+
+  def __init__(
+    self,
+    path: str | os.PathLike,
+    resolution: int | tuple[int, int],
+    fps: float = 25,
+    waveform: np.ndarray | None = None,
+    sample_rate: int = audio_io.SAMPLE_RATE,
+    *,
+    crf: int = 18,
+  ):
+    """Opens the file.
+
+    Args:
+      path: ends in one of FORMATS; replaced if it exists.
+      resolution: side of the frames, or (height, width); even numbers.
+      fps: frames a second.
+      waveform: `[samples]` or `[samples, channels]` in [-1, 1], written whole;
+        more than two channels are averaged. None for no sound.
+      sample_rate: of `waveform` in Hz.
+      crf: quality of H.264; 18 can hardly be told from the original.
+
+    Raises:
+      InputError: `path` cannot be written, or the numbers cannot be used.
+    """
+    import av
+
+    size = (resolution,) * 2 if np.ndim(resolution) == 0 else resolution
+    self._height, self._width = (int(value) for value in size)
+    if min(size) < 2 or self._height % 2 or self._width % 2:
+      raise InputError(
+        f'{path}: frames of {self._height} x {self._width} cannot be written, '
+        'both sides need to be even'
+      )
+    self.path = check_output(path)
+    self._part, self._container = _part_of(self.path), None
+    self._frames, self._sent = 0, 0
+    self._samples, self._audio = None, None
+    try:
+      self._container = av.open(
+        os.path.abspath(self._part),
+        'w',
+        format=FORMATS[self.path.suffix.lower()],
+        options=self._options(),
+      )
+      self._video = self._add_video(fps, crf)
+      if waveform is not None and len(waveform):
+        self._samples, rate = _prepare_audio(waveform, sample_rate)
+        self._audio = self._add_audio(rate)
+    except (av.error.FFmpegError, OSError) as error:
+      self._abort()
+      raise self._failure(error) from error
+    except BaseException:
+      self._abort()
+      raise
+
+  def __enter__(self) -> 'VideoWriter':
+    return self
+
+  def __exit__(self, kind, error, traceback) -> None:
+    if kind is None:
+      self.close()
+    else:
+      self._abort()
+
+  def write(self, frame: np.ndarray) -> None:
+    """Appends one frame `[H, W, 3]` uint8 and the sound that goes with it."""
+    import av
+
+    shape = (self._height, self._width, 3)
+    if frame.shape != shape or frame.dtype != np.uint8:
+      raise ValueError(
+        f'frame is {frame.dtype} {frame.shape}, expected uint8 {shape}'
+      )
+    picture = av.VideoFrame.from_ndarray(
+      np.ascontiguousarray(frame), format='rgb24'
+    ).reformat(format='yuv420p', dst_colorspace='ITU709')
+    picture.pts, picture.time_base = self._frames, 1 / self._rate
+    self._frames += 1
+    self._mux(self._video, picture)
+    if self._audio is not None:
+      # In step with the picture, so that neither waits in memory.
+      until = int(self._frames / self._rate * self._audio.rate)
+      self._send_audio(min(until, len(self._samples)) - _AAC_SAMPLES)
+
+  def close(self) -> None:
+    """Writes what is left and gives the file its name."""
+    import av
+
+    if self._container is None:
+      return
+    if not self._frames:
+      self._abort()
+      raise InputError(f'{self.path}: there are no frames to write')
+    try:
+      if self._audio is not None:
+        self._send_audio(len(self._samples) - 1)
+        self._mux(self._audio, None)
+      self._mux(self._video, None)
+      self._container.close()
+      self._container = None
+      self._part.replace(self.path)
+    except (av.error.FFmpegError, OSError) as error:
+      self._abort()
+      raise self._failure(error) from error
+    except BaseException:
+      self._abort()
+      raise
+
+  def _options(self) -> dict[str, str]:
+    # The index first, so that a browser plays while it loads.
+    is_mp4 = FORMATS[self.path.suffix.lower()] in ('mp4', 'mov')
+    return {'movflags': '+faststart'} if is_mp4 else {}
+
+  def _add_video(self, fps: float, crf: int):
+    self._rate = fractions.Fraction(fps).limit_denominator(1001)
+    stream = self._container.add_stream(
+      'libx264', rate=self._rate, options={'crf': str(crf)}
+    )
+    stream.height, stream.width = self._height, self._width
+    stream.pix_fmt = 'yuv420p'
+    context = stream.codec_context
+    context.time_base = 1 / self._rate
+    context.color_primaries = context.color_trc = context.colorspace = _COLOR
+    context.color_range = 1  # 16 to 235.
+    return stream
+
+  def _add_audio(self, rate: int):
+    layout = 'stereo' if self._samples.shape[1] == 2 else 'mono'
+    stream = self._container.add_stream('aac', rate=rate, layout=layout)
+    stream.bit_rate = 96000 * self._samples.shape[1]
+    return stream
+
+  def _send_audio(self, last: int) -> None:
+    """Encodes whole AAC frames that begin at or before sample `last`."""
+    import av
+
+    while self._sent <= last:
+      piece = self._samples[self._sent : self._sent + _AAC_SAMPLES]
+      frame = av.AudioFrame.from_ndarray(
+        np.ascontiguousarray(piece.T), 'fltp', self._audio.layout.name
+      )
+      frame.sample_rate = self._audio.rate
+      frame.pts = self._sent
+      frame.time_base = fractions.Fraction(1, self._audio.rate)
+      self._sent += len(piece)
+      self._mux(self._audio, frame)
+
+  def _mux(self, stream, frame) -> None:
+    """Encodes `frame` (None: the rest) and writes its packets."""
+    import av
+
+    try:
+      self._container.mux(stream.encode(frame))
+    except (av.error.FFmpegError, OSError) as error:
+      self._abort()
+      raise self._failure(error) from error
+
+  def _abort(self) -> None:
+    """Closes and removes the unfinished file."""
+    import av
+
+    container, self._container = self._container, None
+    if container is not None:
+      try:
+        container.close()
+      except (av.error.FFmpegError, OSError, ValueError):
+        pass  # The disk may be full; the file goes anyway.
+    self._part.unlink(missing_ok=True)
+
+  def _failure(self, error) -> InputError:
+    reason = getattr(error, 'strerror', None) or error
+    return InputError(f'{self.path}: cannot be written: {reason}')
+
+
+def _part_of(path: pathlib.Path) -> pathlib.Path:
+  return path.with_name(f'.{path.stem}.part{path.suffix}')
+
+
+def _prepare_audio(waveform, rate: int) -> tuple[np.ndarray, int]:
+  """Returns `[samples, 1 or 2]` float32 and its rate, such as AAC takes."""
+  samples = np.asarray(waveform, np.float32)
+  samples = samples[:, None] if samples.ndim == 1 else samples
+  if samples.shape[1] > 2:
+    samples = samples.mean(axis=1, keepdims=True)
+  if rate not in _AAC_RATES:
+    above = [other for other in _AAC_RATES if other > rate]
+    new_rate = above[0] if above else _AAC_RATES[-1]
+    columns = [audio_io.resample(c, rate, new_rate) for c in samples.T]
+    samples, rate = np.stack(columns, axis=1), new_rate
+  return np.clip(np.nan_to_num(samples), -1, 1), rate
