@@ -1,0 +1,348 @@
+"""FDE, the flow-aware dynamics extractor: regions, flow, warp and decode.
+
+Phase one of MDCF (Microscope, section 3.1): from two frames a flow field f and
+an occlusion map m at 1/4 of the size; from the first frame, f and m the second
+frame. The networks are those of MRAA and DAWN's LFG (dawn.md section 1); inside
+this file images are in [0, 1] as there, outside in [-1, 1].
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax.core import FrozenDict
+
+from mdcf_jax.models.hourglass import (
+  ConvBlock,
+  Encoder,
+  Hourglass,
+  PreActivationBlock,
+  conv,
+)
+from mdcf_jax.ops import pose, resize
+from mdcf_jax.ops.warp import identity_grid, warp
+
+
+class RegionPredictor(nn.Module):
+  """Finds K regions of an image and their principal axes.
+
+  Attributes:
+    num_regions: K.
+    scale: works on the image blurred and reduced by this factor.
+    temperature: of the softmax over pixels.
+  """
+
+  num_regions: int = 10
+  block_expansion: int = 32
+  num_blocks: int = 5
+  max_features: int = 1024
+  scale: int = 4
+  temperature: float = 0.1
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, image: jax.Array, *, train: bool) -> dict[str, jax.Array]:
+    """Maps image `[B, H, W, 3]` in [0, 1] to regions.
+
+    Returns:
+      shift `[B, K, 2]`, covar and affine `[B, K, 2, 2]`, heatmap
+      `[B, H/scale, W/scale, K]`, all float32.
+    """
+    x = resize.antialias_downsample(image, self.scale)
+    x = Hourglass(
+      self.block_expansion,
+      self.num_blocks,
+      self.max_features,
+      self.dtype,
+      name='predictor',
+    )(x, train=train)
+    logits = conv(self.num_regions, 7, self.dtype, 'regions')(x)
+    logits = logits.astype(jnp.float32) / self.temperature
+    heatmap = jax.nn.softmax(logits, axis=(1, 2))
+    shift, covar = pose.moments(heatmap)
+    affine = pose.principal_axes(covar)
+    return dict(shift=shift, covar=covar, affine=affine, heatmap=heatmap)
+
+
+class BackgroundPredictor(nn.Module):
+  """Affine motion of what is behind the head, driving to source."""
+
+  block_expansion: int = 32
+  num_blocks: int = 5
+  max_features: int = 1024
+  scale: int = 1
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, source, driving, *, train: bool) -> jax.Array:
+    """Maps two `[B, H, W, 3]` to homogeneous matrices `[B, 3, 3]`."""
+    x = jnp.concatenate([source, driving], axis=-1)
+    x = resize.antialias_downsample(x, self.scale)
+    x = Encoder(
+      self.block_expansion,
+      self.num_blocks,
+      self.max_features,
+      self.dtype,
+      name='encoder',
+    )(x, train=train)[-1]
+    x = jnp.mean(x.astype(jnp.float32), axis=(1, 2))
+    # Starts as the identity: nothing moves.
+    bias = lambda *_: jnp.array([1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
+    zeros = nn.initializers.zeros
+    x = nn.Dense(6, kernel_init=zeros, bias_init=bias, name='fc')(x)
+    last = jnp.broadcast_to(jnp.array([0.0, 0.0, 1.0]), (x.shape[0], 1, 3))
+    return jnp.concatenate([x.reshape(-1, 2, 3), last], axis=1)
+
+
+class FlowPredictor(nn.Module):
+  """Pixelwise flow and occlusion: which region does each pixel follow?
+
+  The flow is a convex mixture of K affine motions and the background's, so it
+  is smooth by construction.
+
+  Attributes:
+    occlusion_bias: initial logit of the occlusion; above 0 the warped source
+      shows through from the first step on.
+  """
+
+  block_expansion: int = 64
+  num_blocks: int = 5
+  max_features: int = 1024
+  scale: int = 4
+  occlusion_bias: float = 0.0
+  align_corners: bool = True
+  padding: str = 'border'
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(
+    self, source, source_regions, driving_regions, background, *, train: bool
+  ) -> tuple[jax.Array, jax.Array]:
+    """Returns grid `[B, h, w, 2]` and occlusion `[B, h, w, 1]` in [0, 1].
+
+    `source` is `[B, H, W, 3]` in [0, 1]; h = H / scale; background `[B, 3, 3]`.
+    """
+    source = resize.antialias_downsample(source, self.scale)
+    batch, height, width, _ = source.shape
+    motions = pose.region_motions(
+      source_regions, driving_regions, background, height, width
+    )
+    x = self._inputs(source, source_regions, driving_regions, motions)
+    x = Hourglass(
+      self.block_expansion,
+      self.num_blocks,
+      self.max_features,
+      self.dtype,
+      name='hourglass',
+    )(x, train=train)
+    mask = conv(motions.shape[1], 7, self.dtype, 'mask')(x)
+    mask = jax.nn.softmax(mask.astype(jnp.float32), axis=-1)
+    grid = jnp.einsum('bhwk,bkhwi->bhwi', mask, motions)
+    bias = nn.initializers.constant(self.occlusion_bias)
+    occlusion = conv(1, 7, self.dtype, 'occlusion', bias_init=bias)(x)
+    return grid, jax.nn.sigmoid(occlusion.astype(jnp.float32))
+
+  def _inputs(self, source, source_regions, driving_regions, motions):
+    """Per region: difference of heat maps, and the source moved by it."""
+    batch, height, width, channels = source.shape
+    heat = [
+      pose.gaussian(r['shift'], r['covar'], height, width)
+      for r in (driving_regions, source_regions)
+    ]
+    heat = jnp.pad(heat[0] - heat[1], ((0, 0), (0, 0), (0, 0), (1, 0)))
+    count = motions.shape[1]
+    moved = warp(
+      source,
+      # One gather per image: the grids of all regions stacked along H.
+      motions.reshape(batch, count * height, width, 2),
+      align_corners=self.align_corners,
+      padding=self.padding,
+    ).reshape(batch, count, height, width, channels)
+    moved = jnp.moveaxis(moved, 1, 3)  # [B, h, w, 1 + K, 3]
+    x = jnp.concatenate([heat[..., None], moved], axis=-1)
+    return x.reshape(batch, height, width, count * (channels + 1))
+
+
+class Generator(nn.Module):
+  """Encodes the source once, and decodes it under any dynamics.
+
+  Attributes:
+    num_down_blocks: E(x_src) has 1 / 2^num_down_blocks of the size.
+    num_bottleneck_blocks: residual blocks at that size.
+    edge_kernel: kernel of the first and the last convolution.
+    align_corners, padding: conventions of warp and resize, see ops/warp.py.
+  """
+
+  block_expansion: int = 64
+  max_features: int = 512
+  num_down_blocks: int = 2
+  num_bottleneck_blocks: int = 6
+  edge_kernel: int = 7
+  align_corners: bool = True
+  padding: str = 'border'
+  dtype: Any = jnp.float32
+
+  def setup(self):
+    widths = [
+      min(self.max_features, self.block_expansion * 2**i)
+      for i in range(self.num_down_blocks + 1)
+    ]
+    self.first = ConvBlock(widths[0], self.edge_kernel, dtype=self.dtype)
+    self.down = [ConvBlock(c, 3, 'down', self.dtype) for c in widths[1:]]
+    self.bottleneck = [
+      PreActivationBlock(widths[-1], self.dtype)
+      for _ in range(self.num_bottleneck_blocks)
+    ]
+    self.up = [ConvBlock(c, 3, 'up', self.dtype) for c in widths[-2::-1]]
+    self.final = conv(3, self.edge_kernel, self.dtype, None)
+
+  def encode(self, source: jax.Array, *, train: bool) -> tuple:
+    """Source `[B, H, W, 3]` and its features from full size down to E."""
+    features = [source, self.first(source, train=train)]
+    for block in self.down:
+      features.append(block(features[-1], train=train))
+    return tuple(features)
+
+  def decode(self, features, grid, occlusion, *, train: bool) -> jax.Array:
+    """Warps the features by grid, fills in what occlusion hides.
+
+    Features of one source may be shared by a batch of grids.
+
+    Returns:
+      `[B, H, W, 3]` in [0, 1].
+    """
+    source, *skips = features
+    h = self._warp(skips[-1], grid, occlusion)
+    for block in self.bottleneck:
+      h = block(h, train=train)
+    for block, skip in zip(self.up, skips[:0:-1], strict=True):
+      h = block(self._blend(skip, h, grid, occlusion), train=train)
+    h = self._blend(skips[0], h, grid, occlusion)
+    h = jax.nn.sigmoid(self.final(h).astype(jnp.float32))
+    return self._blend(source, h, grid, occlusion)
+
+  def _warp(self, x, grid, occlusion):
+    resized = self._resize(grid, x), self._resize(occlusion, x)
+    x = warp(
+      x, resized[0], align_corners=self.align_corners, padding=self.padding
+    )
+    return x * resized[1].astype(x.dtype)
+
+  def _blend(self, skip, h, grid, occlusion):
+    """The warped source where it is visible, the decoder's own elsewhere."""
+    keep = 1 - self._resize(occlusion, h)
+    return self._warp(skip, grid, occlusion) + h * keep.astype(h.dtype)
+
+  def _resize(self, x, like):
+    return resize.resize_bilinear(
+      x, like.shape[1:3], align_corners=self.align_corners
+    )
+
+
+class FDE(nn.Module):
+  """Flow-aware dynamics extractor.
+
+  Attributes:
+    num_regions: K regions.
+    scale: dynamics are at H / scale; 4 in the paper, 8 in its ablation.
+    region, background, flow, generator: attributes of the four networks.
+    align_corners, padding: see ops/warp.py.
+    dtype: computation dtype of convolutions.
+  """
+
+  num_regions: int = 10
+  scale: int = 4
+  region: Mapping[str, Any] = FrozenDict()
+  background: Mapping[str, Any] = FrozenDict()
+  flow: Mapping[str, Any] = FrozenDict()
+  generator: Mapping[str, Any] = FrozenDict()
+  align_corners: bool = True
+  padding: str = 'border'
+  dtype: Any = jnp.float32
+
+  def setup(self):
+    convention = dict(align_corners=self.align_corners, padding=self.padding)
+    self.region_predictor = RegionPredictor(
+      num_regions=self.num_regions,
+      scale=self.scale,
+      dtype=self.dtype,
+      **self.region,
+    )
+    self.background_predictor = BackgroundPredictor(
+      dtype=self.dtype, **self.background
+    )
+    self.flow_predictor = FlowPredictor(
+      scale=self.scale, dtype=self.dtype, **convention, **self.flow
+    )
+    self.image_generator = Generator(
+      num_down_blocks=self.scale.bit_length() - 1,
+      dtype=self.dtype,
+      **convention,
+      **self.generator,
+    )
+
+  def regions(self, image: jax.Array, *, train: bool = False) -> dict:
+    """Regions of `[B, H, W, 3]` in [-1, 1]; see `RegionPredictor`."""
+    return self.region_predictor(_to_unit(image), train=train)
+
+  def estimate(self, source, driving, *, train: bool = False) -> jax.Array:
+    """Dynamics [f; m] `[B, H/scale, W/scale, 3]` of two images in [-1, 1].
+
+    f is a displacement (x, y) of the sampling point, in units of half an image;
+    m is in [0, 1], 1 where the warped source is visible.
+    """
+    return self.motion(source, driving, train=train)['dynamics']
+
+  def encode(self, source: jax.Array, *, train: bool = False) -> tuple:
+    """Features of the source `[B, H, W, 3]`, from large to small.
+
+    The last is E(x_src) `[B, H/scale, W/scale, C]`. Computed once per clip.
+    """
+    return self.image_generator.encode(_to_unit(source), train=train)
+
+  def decode(self, features, dynamics, *, train: bool = False) -> jax.Array:
+    """Frames `[B, H, W, 3]` in [-1, 1] from dynamics `[B, h, w, 3]`.
+
+    Args:
+      features: of `encode`, for B sources or for one shared by all frames.
+      dynamics: as `estimate` returns them.
+    """
+    flow, occlusion = dynamics[..., :2], dynamics[..., 2:]
+    grid = flow + identity_grid(*flow.shape[1:3])
+    decoded = self.image_generator.decode(features, grid, occlusion, train=train)
+    return 2 * decoded - 1
+
+  def __call__(self, source, driving, *, train: bool = False) -> dict:
+    """Source and driving `[B, H, W, 3]` in [-1, 1].
+
+    Returns:
+      prediction `[B, H, W, 3]` in [-1, 1], dynamics `[B, h, w, 3]`, and the
+      regions of both images.
+    """
+    outputs = self.motion(source, driving, train=train)
+    features = self.encode(source, train=train)
+    prediction = self.decode(features, outputs['dynamics'], train=train)
+    return dict(prediction=prediction, **outputs)
+
+  def motion(self, source, driving, *, train: bool = False) -> dict:
+    """Dynamics, and the regions of both images, without decoding."""
+    source, driving = _to_unit(source), _to_unit(driving)
+    # Not one batch of both: batch statistics are the reference's, per image.
+    source_regions = self.region_predictor(source, train=train)
+    driving_regions = self.region_predictor(driving, train=train)
+    background = self.background_predictor(source, driving, train=train)
+    grid, occlusion = self.flow_predictor(
+      source, source_regions, driving_regions, background, train=train
+    )
+    flow = grid - identity_grid(*grid.shape[1:3])
+    return dict(
+      dynamics=jnp.concatenate([flow, occlusion], axis=-1),
+      source_regions=source_regions,
+      driving_regions=driving_regions,
+    )
+
+
+def _to_unit(image: jax.Array) -> jax.Array:
+  return (image + 1) / 2

@@ -1,0 +1,100 @@
+"""Perceptual distance: differences of convolutional features at a few scales.
+
+`vgg19` is the loss of MRAA and DAWN (dawn.md section 1.7) and needs ImageNet
+weights. `random` needs none: a small seeded, untrained pyramid, for models that
+are trained where VGG19 is not to be had. Untrained features still compare edges
+and colours over a neighbourhood, not what they belong to.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mdcf_jax.ops import resize
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+# Convolutions per block; the features are those after each block's first.
+VGG19_BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 1))
+KINDS = ('vgg19', 'random')
+
+
+class VGG19(nn.Module):
+  """relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1 of VGG19."""
+
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, image: jax.Array) -> list[jax.Array]:
+    """Maps image `[B, H, W, 3]` in [0, 1] to five feature maps."""
+    x = (image - jnp.array(IMAGENET_MEAN)) / jnp.array(IMAGENET_STD)
+    features = []
+    for block, (width, count) in enumerate(VGG19_BLOCKS, start=1):
+      for i in range(1, count + 1):
+        name = f'conv{block}_{i}'
+        x = nn.relu(nn.Conv(width, (3, 3), dtype=self.dtype, name=name)(x))
+        if i == 1:
+          features.append(x)
+      x = nn.max_pool(x, (2, 2), strides=(2, 2))
+    return features
+
+
+def _random_features(image: jax.Array) -> list[jax.Array]:
+  """Two strided convolutions with fixed He-normal kernels, after a ReLU each."""
+  rng = np.random.RandomState(0)
+  x, features = 2 * image - 1, []
+  for width in (16, 32):
+    fan_in = 9 * x.shape[-1]
+    kernel = rng.randn(3, 3, x.shape[-1], width) * np.sqrt(2 / fan_in)
+    x = jax.lax.conv_general_dilated(
+      x,
+      jnp.asarray(kernel, x.dtype),
+      (2, 2),
+      'SAME',
+      dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+    )
+    x = nn.relu(x)
+    features.append(x)
+  return features
+
+
+class Perceptual(nn.Module):
+  """Sum of mean absolute differences over layers and scales.
+
+  Attributes:
+    kind: 'vgg19' (parameters must be loaded) or 'random' (has none).
+    factors: the image is compared at 1 / each of these sizes.
+  """
+
+  kind: str = 'vgg19'
+  factors: tuple[int, ...] = (1, 2, 4, 8)
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, pred: jax.Array, target: jax.Array) -> jax.Array:
+    """Distance `[B]` of images `[B, H, W, 3]` in [-1, 1].
+
+    No gradient flows to `target`.
+
+    Raises:
+      ValueError: unknown kind, or shapes that differ.
+    """
+    if self.kind not in KINDS:
+      raise ValueError(f'perceptual {self.kind!r} is none of {KINDS}')
+    if pred.shape != target.shape:
+      raise ValueError(f'shapes differ: {pred.shape} and {target.shape}')
+    network = _random_features
+    if self.kind == 'vgg19':
+      network = VGG19(self.dtype, name='vgg19')
+    pred, target = (pred + 1) / 2, jax.lax.stop_gradient(target + 1) / 2
+    total = 0.0
+    for factor in self.factors:
+      # One pass for both: the batch is what a small image lacks.
+      both = jnp.concatenate([pred, target])
+      for features in network(resize.antialias_downsample(both, factor)):
+        a, b = jnp.split(features.astype(jnp.float32), 2)
+        total += jnp.mean(jnp.abs(a - b), axis=(1, 2, 3))
+    return total

@@ -1,0 +1,224 @@
+"""Phase one: the FDE learns to make one frame of a clip from another.
+
+Equation 5 of the paper (perceptual loss), with MRAA's equivariance terms, and
+options that make it learn from little: an L1 term that may weigh the mouth
+more, guide points for the regions, and decoding of a window only.
+"""
+
+import dataclasses
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mdcf_jax import visualize
+from mdcf_jax.models.fde import FDE
+from mdcf_jax.models.vgg import Perceptual
+from mdcf_jax.ops import deformation, losses, pose, warp
+
+@dataclasses.dataclass(frozen=True)
+class FDEPhase:
+  """Trains the FDE.
+
+  Attributes:
+    fde: the module.
+    perceptual: distance of images; its weights, if any, come in `frozen`.
+    perceptual_weight: of the sum over layers and scales (paper and DAWN: 10).
+    l1_weight: of the mean absolute error of pixels.
+    mouth_weight: extra weight of the mouth box in that error.
+    equivariance_weight: of both equivariance terms (MRAA: 10).
+    landmark_weight: of the distance of the first regions to guide points.
+    window: side in pixels of the random window that is decoded; 0: all. Motion
+      is always estimated from the whole images.
+  """
+
+  fde: FDE
+  perceptual: Perceptual
+  perceptual_weight: float = 10.0
+  l1_weight: float = 0.0
+  mouth_weight: float = 0.0
+  equivariance_weight: float = 10.0
+  landmark_weight: float = 0.0
+  window: int = 0
+
+  name: ClassVar[str] = 'fde'
+
+  @classmethod
+  def from_config(cls, config) -> 'FDEPhase':
+    return cls(
+      fde=FDE(**config.model.fde.to_dict()),
+      perceptual=Perceptual(config.perceptual),
+      **config.loss.to_dict(),
+    )
+
+  @property
+  def frozen_names(self) -> tuple[str, ...]:
+    return ('vgg19',) if self.perceptual.kind == 'vgg19' else ()
+
+  def init(self, rng: jax.Array, batch: dict) -> dict[str, Any]:
+    """Returns 'params' and 'batch_stats' of the FDE."""
+    source, driving = batch['source'][:1], batch['driving'][:1]
+    return self.fde.init(rng, source, driving, train=False)
+
+  def loss_fn(
+    self, params, model_state, frozen, batch, rng, *, train: bool
+  ) -> tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]:
+    """Equation 5 plus the options; see `Attributes`.
+
+    Args:
+      batch: source, driving `[B, H, W, 3]`; mouth_box `[B, 4]` with
+        `mouth_weight`; source_landmarks, driving_landmarks `[B, G, 2]` in
+        [0, 1] with `landmark_weight`.
+    """
+    variables = {'params': params, **model_state}
+    rng_window, rng_equivariance = jax.random.split(rng)
+    window = self._window(rng_window, batch) if train and self.window else None
+    (outputs, regions), model_state = self.fde.apply(
+      variables,
+      batch,
+      window,
+      rng_equivariance,
+      train,
+      self.equivariance_weight > 0,
+      method=_forward,
+      mutable=['batch_stats'],
+    )
+    target = _crop(batch['driving'], window)
+    terms = self._image_terms(outputs['prediction'], target, frozen, batch, window)
+    if self.equivariance_weight:
+      terms['equivariance'] = _equivariance(outputs['driving_regions'], *regions)
+    if self.landmark_weight:
+      terms['landmark'] = _landmark_distance(outputs, batch)
+    loss = sum(getattr(self, f'{name}_weight') * v for name, v in terms.items())
+    mse = losses.mse(outputs['prediction'], target)
+    terms['psnr'] = jnp.mean(10 * jnp.log10(4 / jnp.maximum(mse, 1e-10)))
+    return loss, (model_state, terms)
+
+  def predict(self, params, model_state, frozen, batch, rng) -> dict:
+    """Reconstruction of the whole driving frame; see `FDE.__call__`."""
+    del frozen, rng
+    variables = {'params': params, **model_state}
+    outputs = self.fde.apply(
+      variables, batch['source'], batch['driving'], train=False
+    )
+    return {k: outputs[k] for k in ('prediction', 'dynamics')}
+
+  def pictures(self, outputs: dict, batch: dict) -> dict[str, np.ndarray]:
+    """Source, driving, prediction, flow as colour, occlusion as grey."""
+    dynamics = np.asarray(outputs['dynamics'])
+    flow = visualize.flow_to_color(dynamics[..., :2])
+    occlusion = np.repeat(dynamics[..., 2:], 3, axis=-1)
+    return dict(
+      source=batch['source'],
+      driving=batch['driving'],
+      prediction=outputs['prediction'],
+      flow=flow / 127.5 - 1,
+      occlusion=2 * occlusion - 1,
+    )
+
+  def _window(self, rng, batch) -> dict[str, jax.Array]:
+    """Random windows, half of them around the mouth; x, y of their corners."""
+    size = batch['source'].shape[1]
+    rng_any, rng_near, rng_which = jax.random.split(rng, 3)
+    shape = (batch['source'].shape[0], 2)
+    last = size - self.window
+    corner = jax.random.uniform(rng_any, shape) * last
+    if 'mouth_box' in batch:
+      box = batch['mouth_box'] * size
+      near = (box[:, :2] + box[:, 2:]) / 2 - self.window / 2
+      near += jax.random.uniform(rng_near, shape, minval=-0.25, maxval=0.25) * (
+        self.window
+      )
+      which = jax.random.bernoulli(rng_which, 0.5, (shape[0], 1))
+      corner = jnp.where(which, near, corner)
+    corner = jnp.clip(jnp.round(corner), 0, last).astype(jnp.int32)
+    return dict(corner=corner, size=self.window)
+
+  def _image_terms(self, prediction, target, frozen, batch, window):
+    terms = {}
+    if self.perceptual_weight:
+      variables = frozen.get('vgg19', {})
+      distance = self.perceptual.apply(variables, prediction, target)
+      terms['perceptual'] = jnp.mean(distance)
+    if self.l1_weight:
+      error = jnp.abs(prediction - target)
+      if self.mouth_weight:
+        mask = _box_mask(batch['mouth_box'], batch['driving'].shape[1])
+        error *= 1 + self.mouth_weight * _crop(mask, window)
+      terms['l1'] = jnp.mean(error)
+    return terms
+
+
+def _forward(fde, batch, window, rng, train, equivariance):
+  """The FDE on a batch, decoding only inside the window."""
+  source, driving = batch['source'], batch['driving']
+  if window is None:
+    outputs = fde(source, driving, train=train)
+  else:
+    outputs = fde.motion(source, driving, train=train)
+    features = fde.encode(_crop(source, window), train=train)
+    inside = _crop_dynamics(outputs['dynamics'], source.shape[1], window, fde)
+    outputs['prediction'] = fde.decode(features, inside, train=train)
+  if not equivariance:
+    return outputs, ()
+  bend = deformation.random_deformation(rng, driving.shape[0])
+  bent = fde.regions(deformation.deform_image(bend, driving), train=train)
+  return outputs, (bent, bend)
+
+
+def _crop(image, window):
+  """The window of each image `[B, H, W, C]`."""
+  if window is None:
+    return image
+
+  def one(image, corner):
+    start = (corner[1], corner[0], 0)
+    shape = (window['size'], window['size'], image.shape[-1])
+    return jax.lax.dynamic_slice(image, start, shape)
+
+  return jax.vmap(one)(image, window['corner'])
+
+
+def _crop_dynamics(dynamics, size, window, fde):
+  """Dynamics of whole images, sampled and re-based to the window's frame."""
+  side = window['size'] // fde.scale
+  half = (window['size'] - 1) / (size - 1)
+  corner = window['corner'].astype(jnp.float32)
+  centre = (corner + (window['size'] - 1) / 2) / ((size - 1) / 2) - 1
+  local = warp.identity_grid(side, side)
+  grid = local * half + centre[:, None, None]
+  inside = warp.warp(dynamics, grid)
+  # A displacement is as long in pixels, but the frame is smaller.
+  return jnp.concatenate([inside[..., :2] / half, inside[..., 2:]], axis=-1)
+
+
+def _box_mask(box, size):
+  """1 inside boxes `[B, 4]` (x0, y0, x1, y1 in [0, 1]): `[B, size, size, 1]`."""
+  centre = (jnp.arange(size) + 0.5) / size
+  inside_x = (centre >= box[:, :1]) & (centre < box[:, 2:3])
+  inside_y = (centre >= box[:, 1:2]) & (centre < box[:, 3:])
+  mask = inside_y[:, :, None] & inside_x[:, None, :]
+  return mask[..., None].astype(jnp.float32)
+
+
+def _equivariance(regions, bent_regions, bend):
+  """Regions of a bent image are the bent regions of the image (MRAA)."""
+  moved = deformation.deform(bend, bent_regions['shift'])
+  shift_error = jnp.mean(jnp.abs(regions['shift'] - moved))
+  slope = deformation.jacobian(bend, bent_regions['shift'])
+  affine = slope @ bent_regions['affine']
+  ratio = pose.inverse_2x2(regions['affine']) @ affine
+  ratio *= jnp.where(ratio[..., :1, :1] < 0, -1.0, 1.0)
+  return shift_error + jnp.mean(jnp.abs(jnp.eye(2) - ratio))
+
+
+def _landmark_distance(outputs, batch):
+  """Mean distance of the first regions to the guide points, in [-1, 1]."""
+  total = 0.0
+  for name in ('source', 'driving'):
+    points = 2 * batch[f'{name}_landmarks'] - 1
+    shift = outputs[f'{name}_regions']['shift']
+    count = min(points.shape[1], shift.shape[1])
+    total += jnp.mean(jnp.abs(shift[:, :count] - points[:, :count]))
+  return total / 2
