@@ -10,26 +10,28 @@ leave the device as uint8, so memory does not grow with the length of the video
 beyond its latents.
 """
 
-from collections.abc import Callable, Iterator
 import contextlib
 import dataclasses
 import functools
 import os
 import pathlib
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
 from mdcf_jax import inputs, weights
+from mdcf_jax.data import mel
 from mdcf_jax.errors import InputError
 from mdcf_jax.phases import PHASES
 
 FPS = 25
 BUNDLED = {'mini': pathlib.Path(__file__).parent / 'bundled'}
-SAMPLERS = ('ddim', 'dpm++')
+NAMES = ('fde', 'lmae', 'diffusion', 'pbnet')
 
 # Called with (stage, done, total): 'diffusion' in steps, 'frames' in frames.
 Progress = Callable[[str, int, int], None]
@@ -57,7 +59,7 @@ class Video:
     Raises:
       InputError: `path` cannot be written.
     """
-    from mdcf_jax.media.video import VideoWriter
+    from mdcf_jax.media.writer import VideoWriter
 
     resolution = self.frames.shape[1]
     with VideoWriter(
@@ -86,6 +88,8 @@ class Pipeline:
   Attributes:
     config: of the weights: sizes of the modules, resolution, how trained.
     resolution: pixels of a side that the weights were trained for.
+    variables: name of a phase -> its parameters and statistics, on the device.
+    fde, lmae: the auto-encoders as linen modules.
     timings: stage -> Timing of the last generation; 'compile' apart.
   """
 
@@ -94,8 +98,8 @@ class Pipeline:
     self.config = config
     self.resolution = int(config['resolution'])
     self.timings: dict[str, Timing] = {}
-    self._phases = _phases(config)
-    self._variables = jax.device_put(variables)
+    self.variables = jax.device_put(variables)
+    self._phases = _build(config)
     self._programs: dict[tuple, Any] = {}
 
   @classmethod
@@ -113,14 +117,27 @@ class Pipeline:
         f'one of: {", ".join(BUNDLED)}'
       )
     config = weights.load_config(folder)
-    shapes = _shapes(_phases(config), config)
+    try:
+      shapes = _shapes(_build(config), config)
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
+      raise InputError(
+        f'{folder / weights.CONFIG_NAME} describes no model: {error}'
+      ) from error
     return cls(
-      config, {key: weights.load(folder, key, shapes[key]) for key in PHASES}
+      config, {name: weights.load(folder, name, shapes[name]) for name in NAMES}
     )
+
+  @property
+  def fde(self):
+    return self._phases['fde'].fde
+
+  @property
+  def lmae(self):
+    return self._phases['lmae'].lmae
 
   def save_pretrained(self, folder: str | os.PathLike) -> None:
     """Writes the weights as bfloat16 safetensors, and config.json."""
-    for name, variables in self._variables.items():
+    for name, variables in self.variables.items():
       weights.save(folder, name, variables)
     weights.save_config(folder, self.config)
 
@@ -202,7 +219,7 @@ class Pipeline:
       frame_mask=_pad(np.ones(total, np.float32), length),
     )
     if pose is None or blink is None:
-      args = self._variables['pbnet'], known, rng
+      args = self.variables['pbnet'], known, rng
       program = self._program('motion', self._motion, args)
       with self._timed('motion', total):
         made = jax.block_until_ready(program(*args))
@@ -214,14 +231,14 @@ class Pipeline:
 
   def _encode(self, image):
     """Features of the source `[R, R, 3]` uint8, for all its frames."""
-    args = self._variables['fde'], image[None]
+    args = self.variables['fde'], image[None]
     program = self._program('encode', self._features, args)
     with self._timed('encode', 1):
       return jax.block_until_ready(program(*args))
 
   def _sample(self, features, conditions, rng, total, options, report):
     """Latents `[N, h, w, C]` of all frames, on the host."""
-    args = self._variables['diffusion'], features[-1], conditions, rng
+    args = self.variables['diffusion'], features[-1], conditions, rng
     sample = functools.partial(self._latents, options)
     program = self._program('diffusion', sample, args, *options.items())
     report('diffusion', 0, options['steps'])
@@ -232,23 +249,21 @@ class Pipeline:
 
   def _decode(self, features, z, report) -> Iterator[np.ndarray]:
     """Yields frames; while the host has one batch the next is computed."""
-    total, size = len(z), self._batch_size(features[0].shape[1])
-    weights = self._variables['lmae'], self._variables['fde']
+    # As much memory at every resolution: 8 frames of 256 pixels, 2 of 512.
+    total, size = len(z), max(1, min(8, 2**19 // features[0].shape[1] ** 2))
+    fixed = self.variables['lmae'], self.variables['fde'], features
     z = np.pad(z, [(0, -total % size)] + [(0, 0)] * 3, mode='edge')
     batches = [z[i : i + size] for i in range(0, len(z), size)]
-    program = self._program(
-      'decode', self._images, (*weights, features, batches[0])
-    )
+    program = self._program('decode', self._images, (*fixed, batches[0]))
     report('frames', 0, total)
-    done, ahead = 0, program(*weights, features, batches[0])
+    done, ahead = 0, program(*fixed, batches[0])
     for i in range(len(batches)):
       with self._timed('frames', min(size, total - done)):
         batch = ahead
         if i + 1 < len(batches):
-          ahead = program(*weights, features, batches[i + 1])
+          ahead = program(*fixed, batches[i + 1])
         images = np.asarray(batch)[: total - done]
-      for image in images:
-        yield image
+      yield from images
       done += len(images)
       report('frames', done, total)
 
@@ -256,7 +271,7 @@ class Pipeline:
 
   def _features(self, variables, image):
     image = image.astype(jnp.float32) / 127.5 - 1
-    return self._phases['fde'].fde.apply(variables, image, method='encode')
+    return self.fde.apply(variables, image, method='encode')
 
   def _motion(self, variables, known, rng):
     return self._phases['pbnet'].sample(*_split(variables), rng=rng, **known)
@@ -271,10 +286,8 @@ class Pipeline:
     )
 
   def _images(self, lmae, fde, features, z):
-    dynamics = self._phases['lmae'].lmae.apply(lmae, z, method='decode')
-    images = self._phases['fde'].fde.apply(
-      fde, features, dynamics, method='decode'
-    )
+    dynamics = self.lmae.apply(lmae, z, method='decode')
+    images = self.fde.apply(fde, features, dynamics, method='decode')
     images = jnp.round((images + 1) * 127.5)
     return jnp.clip(images, 0, 255).astype(jnp.uint8)
 
@@ -322,3 +335,54 @@ def _split(variables):
   """Returns (params, model_state) as phases take them."""
   state = {k: v for k, v in variables.items() if k != 'params'}
   return variables['params'], state
+
+
+def _build(config: dict[str, Any]) -> dict[str, Any]:
+  """Returns the phases of `config.json`, without their losses."""
+  settings = ConfigDict(
+    dict(
+      model=_tuples(config['model']),
+      resolution=config['resolution'],
+      audio_encoder=config['audio_encoder'],
+      perceptual='random',
+      loss={},
+    )
+  )
+  return {name: PHASES[name].from_config(settings) for name in NAMES}
+
+
+def _tuples(value: Any) -> Any:
+  """Lists of a JSON document as tuples, as linen modules take them."""
+  if isinstance(value, dict):
+    return {key: _tuples(x) for key, x in value.items()}
+  return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _shapes(phases: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+  """Returns the abstract variables of each phase; allocates nothing."""
+  size, length = int(config['resolution']), 16
+  small = size // phases['fde'].fde.scale // phases['lmae'].lmae.factor
+  z = length, small, small, phases['lmae'].lmae.latent_channels
+  shapes = dict(
+    source=(size, size, 3),
+    driving=(size, size, 3),
+    mouth_box=(length, 4),
+    z_mean=z,
+    z_logvar=z,
+    audio_emb=(length, mel.FEATURES),
+    pose=(length, 6),
+    blink=(length, 2),
+    source_pose=(6,),
+    source_blink=(2,),
+    face_box=(4,),
+    frame_mask=(length,),
+  )
+  batch = {
+    key: jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+    for key, shape in shapes.items()
+  }
+  rng = jax.random.key(0)
+  return {
+    name: jax.eval_shape(phase.init, rng, batch)
+    for name, phase in phases.items()
+  }

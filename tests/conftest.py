@@ -32,3 +32,11 @@ def test_data() -> pathlib.Path:
 def repository() -> pathlib.Path:
   """Root of the checkout: configs, train.py and the package lie here."""
   return _ROOT
+
+
+@pytest.fixture(scope='session')
+def tiny_weights(tmp_path_factory) -> pathlib.Path:
+  """Folder of small random weights."""
+  from tiny_model import write_tiny_weights
+
+  return write_tiny_weights(tmp_path_factory.mktemp('weights') / 'tiny')

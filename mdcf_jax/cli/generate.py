@@ -1,13 +1,8 @@
 """mdcf generate: a portrait and a recording to a talking-head video."""
 
 import argparse
-import os
-import pathlib
 import resource
 import sys
-import tempfile
-
-from mdcf_jax.errors import InputError
 
 HELP = 'portrait and recording to a talking-head video'
 
@@ -39,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
   """Generates the video; prints where it is and how fast it went."""
   from mdcf_jax import inputs
   from mdcf_jax.media import image as media_image
-  from mdcf_jax.media.video import VideoWriter
+  from mdcf_jax.media.writer import VideoWriter, check_output
 
   check_output(args.output)
   crop = media_image.parse_crop(args.crop)
@@ -83,27 +78,6 @@ def report(timings) -> list[str]:
   # Kibibytes on Linux, bytes on macOS.
   peak /= 2**30 if sys.platform == 'darwin' else 2**20
   return [*lines, f'peak memory {peak:.2f} GiB']
-
-
-def check_output(path: str | os.PathLike) -> None:
-  """Finds out before any work whether `path` can be written.
-
-  Makes its folder when there is none.
-
-  Raises:
-    InputError: it cannot be written, or is not an .mp4.
-  """
-  path = pathlib.Path(path)
-  if path.suffix.lower() != '.mp4':
-    raise InputError(f'{path}: the output is an .mp4, give it such a name')
-  if path.is_dir():
-    raise InputError(f'{path}: cannot be written: it is a directory')
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=path.parent):
-      pass
-  except OSError as error:
-    raise InputError(f'{path}: cannot be written: {error.strerror}') from error
 
 
 class Bars:

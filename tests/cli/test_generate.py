@@ -1,0 +1,228 @@
+"""What users get wrong: one line on stderr, exit code 2, nothing written."""
+
+import pathlib
+import shutil
+import subprocess
+import sys
+import wave
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors import numpy as safetensors_numpy
+
+from mdcf_jax.cli.main import main
+from mdcf_jax.media.writer import VideoWriter
+
+
+def write_wav(path: pathlib.Path, samples: np.ndarray, rate=16000) -> None:
+  with wave.open(str(path), 'wb') as file:
+    file.setnchannels(1)
+    file.setsampwidth(2)
+    file.setframerate(rate)
+    file.writeframes((samples * 32767).astype('<i2').tobytes())
+
+
+def write_float_wav(path: pathlib.Path, samples: np.ndarray) -> None:
+  """32-bit floating point, which may hold NaN."""
+  data = samples.astype('<f4').tobytes()
+  header = b'RIFF' + np.uint32(36 + len(data)).tobytes() + b'WAVEfmt '
+  form = np.array([16, 0x0003 | 1 << 16], '<u4').tobytes()
+  form += np.array([16000, 64000], '<u4').tobytes()
+  form += np.array([4, 32], '<u2').tobytes()
+  size = np.uint32(len(data)).tobytes()
+  path.write_bytes(header + form + b'data' + size + data)
+
+
+@pytest.fixture(scope='module')
+def files(tmp_path_factory, tiny_weights) -> pathlib.Path:
+  """A folder of good and bad files."""
+  folder = tmp_path_factory.mktemp('files')
+  rng = np.random.default_rng(0)
+  noise = rng.bytes(5000)
+  picture = Image.fromarray(rng.integers(0, 255, (64, 64, 3), np.uint8))
+  sound = 0.1 * np.sin(np.arange(6400) / 5)
+  picture.save(folder / 'me.png')
+  write_wav(folder / 'talk.wav', sound)
+  (folder / 'folder').mkdir()
+  for suffix in ('png', 'wav', 'mp4', 'npy'):
+    (folder / f'empty.{suffix}').touch()
+    (folder / f'random.{suffix}').write_bytes(noise)
+  content = (folder / 'me.png').read_bytes()
+  (folder / 'truncated.png').write_bytes(content[: len(content) // 2])
+  write_wav(folder / 'nothing.wav', np.zeros(0))
+  write_wav(folder / 'silence.wav', np.zeros(6400))
+  write_float_wav(folder / 'nan.wav', np.full(6400, np.nan))
+  Image.new('RGB', (1, 1)).save(folder / 'dot.png')
+  np.save(folder / 'short.npy', np.zeros((3, 6)))
+  with VideoWriter(folder / 'mute.mp4', 64) as writer:
+    for _ in range(10):
+      writer.write(np.zeros((64, 64, 3), np.uint8))
+  with VideoWriter(folder / 'clip.mp4', 64, waveform=sound) as writer:
+    for _ in range(10):
+      writer.write(np.zeros((64, 64, 3), np.uint8))
+  content = (folder / 'clip.mp4').read_bytes()
+  (folder / 'truncated.mp4').write_bytes(content[: len(content) // 2])
+  for name in ('lacking', 'extra', 'misshaped', 'damaged', 'no-config'):
+    shutil.copytree(tiny_weights, folder / name)
+  _spoil(folder)
+  return folder
+
+
+def _spoil(folder: pathlib.Path) -> None:
+  """Damages the copies of the weights."""
+  for name in ('lacking', 'extra', 'misshaped'):
+    path = folder / name / 'lmae.safetensors'
+    tensors = safetensors_numpy.load_file(path)
+    key = sorted(tensors)[0]
+    if name == 'extra':
+      tensors['params/colour'] = np.zeros(3, np.float32)
+    else:
+      x = tensors.pop(key)
+    if name == 'misshaped':
+      tensors[key] = np.zeros((*x.shape, 2), np.float32)
+    safetensors_numpy.save_file(tensors, path)
+  (folder / 'damaged' / 'fde.safetensors').write_bytes(b'\x80\x04pickle')
+  (folder / 'no-config' / 'config.json').unlink()
+
+
+def arguments(files: pathlib.Path, output: pathlib.Path, weights, **given):
+  """Command line of a run that works, with some flags replaced."""
+  flags = dict(
+    image=files / 'me.png',
+    audio=files / 'talk.wav',
+    output=output,
+    weights=weights,
+    steps=1,
+  )
+  flags |= given
+  return ['generate', *(f'--{key}={value}' for key, value in flags.items())]
+
+
+BAD = {
+  'image-missing': (dict(image='no.png'), 'no such file'),
+  'image-folder': (dict(image='folder'), 'directory'),
+  'image-empty': (dict(image='empty.png'), 'empty'),
+  'image-random': (dict(image='random.png'), 'picture'),
+  'image-truncated': (dict(image='truncated.png'), 'decoded'),
+  'image-dot': (dict(image='dot.png'), 'too small'),
+  'image-sound': (dict(image='talk.wav'), 'picture'),
+  'audio-missing': (dict(audio='no.wav'), 'no such file'),
+  'audio-folder': (dict(audio='folder'), 'directory'),
+  'audio-empty': (dict(audio='empty.wav'), 'empty'),
+  'audio-random': (dict(audio='random.wav'), 'random.wav'),
+  'audio-random-video': (dict(audio='random.mp4'), 'random.mp4'),
+  'audio-truncated': (dict(audio='truncated.mp4'), 'truncated.mp4'),
+  'audio-mute-video': (dict(audio='mute.mp4'), 'no audio'),
+  'audio-no-samples': (dict(audio='nothing.wav'), 'no samples'),
+  'audio-nan': (dict(audio='nan.wav'), 'finite'),
+  'audio-picture': (dict(audio='me.png'), 'no audio'),
+  'pose-missing': (dict(pose='no.npy'), 'no such file'),
+  'pose-random': (dict(pose='random.npy'), 'random.npy'),
+  'pose-empty': (dict(pose='empty.npy'), 'empty.npy'),
+  'pose-short': (dict(pose='short.npy'), '3 rows'),
+  'pose-word': (dict(pose='nod'), 'still'),
+  'blink-shape': (dict(blink='short.npy'), 'shape'),
+  'crop-word': (dict(crop='face'), 'crop'),
+  'crop-outside': (dict(crop='0,0,65,65'), 'outside'),
+  'resolution': (dict(resolution=100), 'multiple of 32'),
+  'steps': (dict(steps=0), 'steps'),
+  'seed': (dict(seed=-1), 'seed'),
+  'sampler': (dict(sampler='euler'), 'ddim'),
+  'weights-missing': (dict(weights='no-such-folder'), 'mini'),
+  'weights-no-config': (dict(weights='no-config'), 'config.json'),
+  'weights-lacking': (dict(weights='lacking'), 'lacks'),
+  'weights-extra': (dict(weights='extra'), 'params/colour'),
+  'weights-misshaped': (dict(weights='misshaped'), 'shape'),
+  'weights-damaged': (dict(weights='damaged'), 'damaged'),
+}
+PATHS = ('image', 'audio', 'weights', 'pose', 'blink')
+
+
+@pytest.mark.parametrize('case', BAD)
+def test_bad_input(case, files, tiny_weights, tmp_path, capfd):
+  given, reason = BAD[case]
+  given = {
+    key: files / value
+    if key in PATHS and value not in ('nod', 'no-such-folder')
+    else value
+    for key, value in given.items()
+  }
+  output = tmp_path / 'out.mp4'
+  assert main(arguments(files, output, tiny_weights, **given)) == 2
+  error = capfd.readouterr().err
+  assert error.count('\n') == 1, error
+  assert error.startswith('mdcf: error: ')
+  assert reason in error
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+  'output, reason',
+  [
+    ('folder', 'directory'),
+    ('talk.txt', '.mp4'),
+    ('talk.wav/out.mp4', 'cannot be written'),
+    ('/proc/out.mp4', 'cannot be written'),
+  ],
+)
+def test_output_is_checked_first(output, reason, files, capfd):
+  """Before anything is read: the weights do not exist."""
+  given = dict(image='no.png', audio='no.wav')
+  assert main(arguments(files, files / output, 'no', **given)) == 2
+  error = capfd.readouterr().err
+  assert reason in error and error.count('\n') == 1
+
+
+def test_failure_keeps_the_older_video(files, tiny_weights, tmp_path):
+  output = tmp_path / 'out.mp4'
+  output.write_text('older')
+  given = dict(audio=files / 'nan.wav')
+  assert main(arguments(files, output, tiny_weights, **given)) == 2
+  assert output.read_text() == 'older'
+  assert list(tmp_path.iterdir()) == [output]
+
+
+@pytest.mark.parametrize('name', ['ein Bild', '笑顔é', '-dash', 'a:b'])
+def test_names(name, files, tiny_weights, tmp_path, monkeypatch, capfd):
+  """Names with spaces, unicode, a leading dash, a colon; relative ones."""
+  monkeypatch.chdir(tmp_path)
+  shutil.copy(files / 'me.png', f'./{name}.png')
+  shutil.copy(files / 'talk.wav', f'./{name}.wav')
+  given = dict(image=f'{name}.png', audio=f'{name}.wav')
+  output = f'{name}.mp4'
+  assert main(arguments(files, output, tiny_weights, **given)) == 0
+  lines = capfd.readouterr().out.splitlines()
+  assert lines[0] == output
+  assert 'frames/s' in '\n'.join(lines)
+  assert lines[-1].startswith('peak memory')
+  with av.open(str(tmp_path / output)) as container:
+    assert sum(1 for _ in container.decode(video=0)) == 10
+
+
+def test_silence_works(files, tiny_weights, tmp_path):
+  output = tmp_path / 'new folder' / 'out.mp4'
+  given = dict(audio=files / 'silence.wav')
+  assert main(arguments(files, output, tiny_weights, **given)) == 0
+  assert output.is_file()
+
+
+def test_sound_of_a_video_works(files, tiny_weights, tmp_path):
+  output = tmp_path / 'out.mp4'
+  given = dict(audio=files / 'clip.mp4')
+  assert main(arguments(files, output, tiny_weights, **given)) == 0
+
+
+@pytest.mark.parametrize('case', ['image-random', 'weights-damaged'])
+def test_bad_input_as_a_process(case, files, tiny_weights, tmp_path):
+  """The same from outside: exit code, one line, no traceback."""
+  (key, value), reason = *BAD[case][0].items(), BAD[case][1]
+  command = [sys.executable, '-m', 'mdcf_jax.cli.main']
+  flags = arguments(
+    files, tmp_path / 'out.mp4', tiny_weights, **{key: files / value}
+  )
+  done = subprocess.run(command + flags, capture_output=True, text=True)
+  assert done.returncode == 2
+  assert done.stderr.count('\n') == 1 and reason in done.stderr
+  assert not list(tmp_path.iterdir())

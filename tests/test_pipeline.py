@@ -1,0 +1,237 @@
+"""From weights, a picture and a sound to frames."""
+
+import json
+import subprocess
+import sys
+
+import av
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+import mdcf_jax
+from mdcf_jax import InputError, inputs, pipeline
+from mdcf_jax.pipeline import Pipeline, bucket_length
+
+RATE = 16000
+
+
+def speech(seconds: float, seed: int = 0) -> np.ndarray:
+  """Noise in syllables, `[samples]`."""
+  rng = np.random.default_rng(seed)
+  count = round(seconds * RATE)
+  syllables = np.abs(np.sin(2 * np.pi * 2 * np.arange(count) / RATE))
+  return (0.1 * syllables * rng.standard_normal(count)).astype(np.float32)
+
+
+@pytest.fixture(scope='module')
+def pipe(tiny_weights) -> Pipeline:
+  return Pipeline.from_pretrained(tiny_weights)
+
+
+@pytest.fixture(scope='module')
+def portrait() -> np.ndarray:
+  rng = np.random.default_rng(0)
+  small = Image.fromarray(rng.integers(0, 255, (8, 8, 3), np.uint8))
+  return np.asarray(small.resize((64, 64)))
+
+
+@pytest.fixture(scope='module')
+def video(pipe, portrait) -> pipeline.Video:
+  return pipe(portrait, (speech(0.7), RATE), steps=2)
+
+
+def test_import_is_cheap():
+  """jax, flax and media libraries come with the first use."""
+  code = 'import sys, mdcf_jax; print(sorted({"jax", "av"} & set(sys.modules)))'
+  output = subprocess.run(
+    [sys.executable, '-c', code], capture_output=True, text=True, check=True
+  )
+  assert output.stdout.strip() == '[]'
+  assert mdcf_jax.Pipeline is Pipeline
+
+
+def test_frames_are_of_the_sound(video):
+  assert video.frames.shape == (18, 64, 64, 3)  # ceil(25 * 0.7).
+  assert video.frames.dtype == np.uint8
+  assert video.fps == 25
+
+
+@pytest.mark.parametrize('samples, frames', [(1, 1), (640, 1), (641, 2)])
+def test_number_of_frames(samples, frames):
+  assert inputs.num_frames(np.zeros((samples, 1)), RATE) == frames
+
+
+def test_saved_video_has_frames_and_sound(video, tmp_path):
+  path = tmp_path / 'saved.mp4'
+  video.save(path)
+  with av.open(str(path)) as container:
+    assert sum(1 for _ in container.decode(video=0)) == len(video.frames)
+  with av.open(str(path)) as container:
+    assert container.streams.audio[0].codec_context.name == 'aac'
+
+
+def test_stream_equals_call(pipe, portrait, video):
+  frames = list(pipe.stream(portrait, (speech(0.7), RATE), steps=2))
+  np.testing.assert_array_equal(np.stack(frames), video.frames)
+
+
+def test_seed_decides(pipe, portrait, video):
+  other = pipe(portrait, (speech(0.7), RATE), steps=2, seed=1)
+  assert (other.frames != video.frames).any()
+
+
+def test_bucket_equals_exact_length(pipe, portrait, video, monkeypatch):
+  assert bucket_length(18) != 18
+  monkeypatch.setattr(pipeline, 'bucket_length', lambda frames: frames)
+  exact = pipe(portrait, (speech(0.7), RATE), steps=2)
+  # Other shapes are summed in another order; rounding to uint8 may flip.
+  difference = exact.frames.astype(int) - video.frames
+  assert np.abs(difference).max() <= 1
+
+
+def test_lengths_of_one_bucket_share_programs(pipe, portrait, video):
+  before = set(pipe._programs)
+  pipe(portrait, (speech(0.8), RATE), steps=2)
+  assert set(pipe._programs) == before
+  assert 'compile' not in pipe.timings
+  assert pipe.timings['frames'].frames == 20
+
+
+def test_buckets_grow_by_a_quarter():
+  lengths = sorted({bucket_length(n) for n in range(1, 5000)})
+  assert all(bucket_length(n) == n for n in lengths)
+  assert len(lengths) < 30
+  steps = np.diff(lengths) / lengths[:-1]
+  assert steps[2:].max() <= 0.25 + 1e-9 or lengths[2] < 40
+
+
+def test_saved_weights_give_the_same_video(pipe, portrait, video, tmp_path):
+  """bfloat16 of what came from bfloat16 is the same."""
+  pipe.save_pretrained(tmp_path / 'copy')
+  copy = Pipeline.from_pretrained(tmp_path / 'copy')
+  again = copy(portrait, (speech(0.7), RATE), steps=2)
+  np.testing.assert_array_equal(again.frames, video.frames)
+
+
+def test_pose_and_blink_can_be_given(pipe, portrait, video, tmp_path):
+  pose = np.tile(np.float32([20, 0, 0, 0, 0.05, -0.5]), (18, 1))
+  audio = speech(0.7), RATE
+  np.save(tmp_path / 'pose.npy', pose)
+  names = 'yaw,pitch,roll,x,y,s\n'
+  rows = '\n'.join(','.join(map(str, row)) for row in pose)
+  (tmp_path / 'pose.csv').write_text(names + rows)
+  options = dict(blink='none', steps=2)
+  expected = pipe(portrait, audio, pose=pose, **options).frames
+  for given in (pose[:1], tmp_path / 'pose.npy', str(tmp_path / 'pose.csv')):
+    found = pipe(portrait, audio, pose=given, **options).frames
+    np.testing.assert_array_equal(found, expected)
+  still = pipe(portrait, audio, pose='still', **options)
+  assert 'motion' not in pipe.timings
+  assert (still.frames != expected).any()
+
+
+def test_progress_ends_at_the_total(pipe, portrait):
+  calls = []
+  audio = speech(0.7), RATE
+  pipe(portrait, audio, steps=2, progress=lambda *call: calls.append(call))
+  assert calls[0] == ('diffusion', 0, 2)
+  assert ('diffusion', 2, 2) in calls
+  assert calls[-1] == ('frames', 18, 18)
+
+
+def test_images_of_all_kinds(pipe, portrait, video, tmp_path):
+  Image.fromarray(portrait).save(tmp_path / 'portrait.png')
+  for image in (Image.fromarray(portrait), tmp_path / 'portrait.png'):
+    found = pipe(image, (speech(0.7), RATE), steps=2)
+    np.testing.assert_array_equal(found.frames, video.frames)
+
+
+@pytest.mark.parametrize(
+  'options, reason',
+  [
+    (dict(steps=0), 'steps 0'),
+    (dict(seed=-1), 'seed -1'),
+    (dict(sampler='euler'), 'ddim'),
+    (dict(guidance_scale=float('nan')), 'guidance_scale'),
+    (dict(resolution=100), 'multiple of 32'),
+    (dict(crop=(0, 0, 1000, 1000)), 'crop'),
+    (dict(pose='no.npy'), 'no such file'),
+    (dict(pose='nod'), 'still'),
+    (dict(pose=np.zeros((5, 6))), '5 rows'),
+    (dict(pose=np.zeros((18, 5))), 'shape'),
+    (dict(blink=np.full((18, 2), np.nan)), 'finite'),
+  ],
+)
+def test_options_that_cannot_be_used(pipe, portrait, options, reason):
+  with pytest.raises(InputError, match=reason):
+    pipe.stream(portrait, (speech(0.7), RATE), **options)
+
+
+@pytest.mark.parametrize(
+  'audio, reason',
+  [
+    ((np.zeros(0), RATE), 'shape'),
+    ((np.full(100, np.nan), RATE), 'finite'),
+    ((np.zeros((2, 2, 2)), RATE), 'shape'),
+    ((np.zeros(100, complex), RATE), 'complex'),
+    ((np.zeros(100), 0), 'rate'),
+    (np.zeros(100), 'neither'),
+  ],
+)
+def test_audio_that_cannot_be_used(pipe, portrait, audio, reason):
+  with pytest.raises(InputError, match=reason):
+    pipe.stream(portrait, audio)
+
+
+def test_integer_samples_are_scaled():
+  samples, _ = inputs.read_audio((np.int16([-32768, 16384]), RATE))
+  np.testing.assert_array_equal(samples, [[-1], [0.5]])
+
+
+def test_image_array_that_cannot_be_used(pipe):
+  with pytest.raises(InputError, match='uint8'):
+    pipe.stream(np.zeros((64, 64, 3)), (speech(0.7), RATE))
+
+
+def test_square_portrait_never_needs_faces(portrait, monkeypatch):
+  monkeypatch.setattr(inputs, '_faces', lambda _: pytest.fail('looked'))
+  source = inputs.read_source(portrait, 'auto', 64)
+  np.testing.assert_array_equal(source.image, portrait)
+
+
+def test_centre_is_taken_where_nobody_can_look(monkeypatch, caplog):
+  def missing(_):
+    raise InputError('no MediaPipe')
+
+  monkeypatch.setattr(inputs.faces, 'detect_faces', missing)
+  image = np.zeros((64, 96, 3), np.uint8)
+  image[:, 16:80] = 200
+  source = inputs.read_source(image, 'auto', 32)
+  assert (source.image == 200).all()
+  assert 'no MediaPipe' in caplog.text
+
+
+def test_no_face_is_an_error(monkeypatch):
+  monkeypatch.setattr(inputs.faces, 'detect_faces', lambda _: [])
+  with pytest.raises(InputError, match='no face'):
+    inputs.read_source(np.zeros((64, 96, 3), np.uint8), 'auto', 32)
+
+
+def test_unknown_weights_name_what_there_is():
+  with pytest.raises(InputError, match='mini'):
+    Pipeline.from_pretrained('maxi')
+
+
+def test_config_of_another_model(tiny_weights, tmp_path):
+  config = json.loads((tiny_weights / 'config.json').read_text())
+  config['model']['lmae']['colour'] = 1
+  (tmp_path / 'config.json').write_text(json.dumps(config))
+  with pytest.raises(InputError, match='config.json'):
+    Pipeline.from_pretrained(tmp_path)
+
+
+def test_uses_one_device_only(pipe):
+  devices = {d for x in jax.tree.leaves(pipe.variables) for d in x.devices()}
+  assert len(devices) == 1

@@ -1,0 +1,36 @@
+"""A folder of small random weights, for tests that need some."""
+
+import pathlib
+
+import jax
+import numpy as np
+
+from configs import models
+from mdcf_jax import pipeline, weights
+
+RESOLUTION = 64
+
+
+def write_tiny_weights(folder: pathlib.Path) -> pathlib.Path:
+  """Writes random weights of the size `tiny`; every tensor matters."""
+  config = dict(
+    model=models.SIZES['tiny'],
+    resolution=RESOLUTION,
+    audio_encoder='mel',
+    phases={name: {} for name in pipeline.NAMES},
+  )
+  rng = np.random.default_rng(0)
+
+  def draw(path, x):
+    name = jax.tree_util.keystr(path)
+    if 'var' in name or 'std' in name:
+      return np.ones(x.shape, np.float32)
+    # Large enough that faces move, and that no layer starts at zero.
+    scale = 0.5 / np.sqrt(max(1, np.prod(x.shape[:-1])))
+    return scale * rng.standard_normal(x.shape).astype(np.float32)
+
+  shapes = pipeline._shapes(pipeline._build(config), config)
+  for name, variables in jax.tree_util.tree_map_with_path(draw, shapes).items():
+    weights.save(folder, name, variables)
+  weights.save_config(folder, config)
+  return folder
