@@ -241,11 +241,11 @@ def fit(
     batch = numeric(next(run.batches))
     clock.wait(time.perf_counter() - began)
     state, metrics = run.train_step(state, run.frozen, run.put(batch), run.rng)
-    history = [*history[-(config.log_every - 1) :], metrics]
+    history.append(metrics)
     done = step + 1
     if done % config.log_every == 0 or done == total:
       _log(run, watch, clock, history, done)
-      history = history[-1:]
+      history = []
     if _due(done, config.eval_every, total):
       watch.scalars(done, _evaluate(run, state))
       clock.pause(done)

@@ -1,0 +1,162 @@
+"""Training as a whole: interrupted equals uninterrupted, SIGTERM, watching."""
+
+import json
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from mdcf_jax.data import pipeline
+from mdcf_jax.errors import InputError
+from mdcf_jax.phases import PHASES
+from mdcf_jax.training import checkpoint, loop
+
+
+def assert_identical(a, b):
+  """Bit for bit, in every array of two trees."""
+  assert jax.tree.structure(a) == jax.tree.structure(b)
+  jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def train(config, workdir, **changes):
+  config = config.copy_and_resolve_references()
+  with config.unlocked():
+    config.update_from_flattened_dict(changes)
+  return loop.train(config, workdir)
+
+
+def test_interrupted_equals_uninterrupted(toy_config, tmp_path):
+  whole = train(toy_config, tmp_path / 'a')
+  train(toy_config, tmp_path / 'b', total_steps=7)
+  resumed = train(toy_config, tmp_path / 'b')
+  assert_identical(whole, resumed)
+
+
+def test_resumes_from_the_last_checkpoint_after_a_kill(toy_config, tmp_path):
+  """Steps since the checkpoint are repeated, not skipped."""
+  whole = train(toy_config, tmp_path / 'a')
+
+  class Killed(BaseException):
+    pass
+
+  def killed_stream(config, split):
+    stream = pipeline_stream(config, split)
+    original = type(stream).__next__
+
+    class Stream(type(stream)):
+      def __next__(self):
+        if self.split == 'train' and self.index == 8:
+          raise Killed
+        return original(self)
+
+    return Stream(config, split)
+
+  pipeline_stream = pipeline.create_dataset
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(pipeline, 'create_dataset', killed_stream)
+    with pytest.raises(Killed):
+      train(toy_config, tmp_path / 'b')
+  with checkpoint.Checkpoints(tmp_path / 'b') as checkpoints:
+    assert checkpoints.latest_step() == 5
+  assert_identical(whole, train(toy_config, tmp_path / 'b'))
+
+
+def test_restores_onto_another_mesh(toy_config, tmp_path):
+  train(toy_config, tmp_path, total_steps=5)
+  with toy_config.unlocked():
+    toy_config.mesh.fsdp = 4
+  resumed = train(toy_config, tmp_path)
+  assert int(resumed.step) == 12
+  assert resumed.params['Dense_0']['kernel'].sharding.mesh.shape['fsdp'] == 4
+
+
+def test_sigterm_saves_and_returns(toy_config, tmp_path, monkeypatch):
+  """The handler is put back, and the run continues where it stopped."""
+  whole = train(toy_config, tmp_path / 'a')
+  original = loop._log
+
+  def log_then_signal(run, watch, clock, history, step):
+    original(run, watch, clock, history, step)
+    if step == 3:
+      os.kill(os.getpid(), signal.SIGTERM)
+
+  before = signal.getsignal(signal.SIGTERM)
+  monkeypatch.setattr(loop, '_log', log_then_signal)
+  stopped = train(toy_config, tmp_path / 'b')
+  assert int(stopped.step) == 3
+  assert signal.getsignal(signal.SIGTERM) is before
+  monkeypatch.setattr(loop, '_log', original)
+  assert_identical(whole, train(toy_config, tmp_path / 'b'))
+
+
+def test_a_loss_that_is_not_finite_stops(toy_config, tmp_path, monkeypatch):
+  class Broken(PHASES['toy']):
+    def loss_fn(self, *args, **kwargs):
+      loss, aux = super().loss_fn(*args, **kwargs)
+      return loss / 0, aux
+
+  monkeypatch.setitem(PHASES, 'toy', Broken)
+  with pytest.raises(FloatingPointError, match='at step 3'):
+    train(toy_config, tmp_path)
+  with checkpoint.Checkpoints(tmp_path) as checkpoints:
+    assert checkpoints.latest_step() is None
+
+
+def test_scalars_and_pictures_are_written(toy_config, tmp_path):
+  train(toy_config, tmp_path)
+  lines = (tmp_path / 'scalars.jsonl').read_text().splitlines()
+  scalars = [json.loads(line) for line in lines]
+  losses = {s['step']: s['train/loss'] for s in scalars if 'train/loss' in s}
+  assert sorted(losses) == [3, 6, 9, 12]
+  assert losses[12] < losses[3]
+  steps = [s['step'] for s in scalars if 'val/loss' in s]
+  assert steps == [5, 10, 12]
+  assert list((tmp_path / 'tensorboard').iterdir())
+
+
+def test_only_the_newest_checkpoints_are_kept(toy_config, tmp_path):
+  train(toy_config, tmp_path, save_every=2, total_steps=9)
+  steps = {p.name for p in (tmp_path / checkpoint.FOLDER).iterdir()}
+  assert steps == {'8', '9'}
+
+
+def test_later_phases_get_the_averaged_weights(toy_config, tmp_path):
+  state = train(toy_config, tmp_path)
+  frozen = checkpoint.load_frozen(tmp_path, 'toy', {'features': 32})
+  assert_identical(frozen['params'], jax.device_get(state.ema_params))
+  assert_identical(frozen['model_state'], jax.device_get(state.model_state))
+  assert set(frozen) == {'params', 'model_state'}
+
+
+@pytest.mark.parametrize(
+  'path,name,model,message',
+  [
+    ('run', 'fde', None, "is a run of 'toy'"),
+    ('run', 'toy', {'features': 64}, r'model.toy.features = 32'),
+    ('absent', 'fde', None, 'neither checkpoints nor weights of fde'),
+    ('', 'fde', None, 'set config.init_from.fde'),
+  ],
+)
+def test_wrong_earlier_phase(toy_config, tmp_path, path, name, model, message):
+  train(toy_config, tmp_path / 'run', total_steps=1)
+  with pytest.raises(InputError, match=message):
+    checkpoint.load_frozen(path and tmp_path / path, name, model)
+
+
+@pytest.mark.parametrize(
+  'changes,message',
+  [
+    ({'resolution': 100}, 'divisible by 32'),
+    ({'batch_size': 6}, 'batch of 6 cannot be split over 8 devices'),
+    ({'mesh.fsdp': 3}, 'does not divide the 8 device'),
+    ({'model.toy.features': 8}, 'the checkpoint was trained with model.toy'),
+  ],
+)
+def test_wrong_configs_fail_in_one_line(toy_config, tmp_path, changes, message):
+  if 'model.toy.features' in changes:
+    train(toy_config, tmp_path, total_steps=1)
+  with pytest.raises(InputError, match=message) as error:
+    train(toy_config, tmp_path, **changes)
+  assert '\n' not in str(error.value)

@@ -1,0 +1,118 @@
+"""The train step: meshes agree, one compilation, average and optimizer."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from mdcf_jax import sharding
+from mdcf_jax.training.optimizer import create_optimizer, create_schedule
+from mdcf_jax.training.state import TrainState
+from mdcf_jax.training.step import make_eval_step, make_train_step
+
+
+def run_steps(phase, tx, fsdp=1, frames=1, steps=3):
+  """Returns (state, metrics) after some updates on one fixed batch."""
+  mesh = sharding.create_mesh(fsdp, frames)
+  key = jax.random.key(0)
+  rng = np.random.default_rng(0)
+  batch = {'source': rng.normal(size=(8, 4, 4, 3)).astype(np.float32)}
+
+  def init(rng):
+    return TrainState.create(phase.init(rng, batch), tx)
+
+  spec = sharding.state_sharding(mesh, jax.eval_shape(init, key), min_size=16)
+  batch_spec = sharding.batch_sharding(mesh, batch)
+  step = make_train_step(phase, tx, 0.99, spec, batch_spec)
+  state = jax.jit(init, out_shardings=spec)(key)
+  batch = sharding.put_batch(batch, batch_spec)
+  phase.traces.clear()
+  for _ in range(steps):
+    state, metrics = step(state, {}, batch, key)
+  return state, metrics
+
+
+@pytest.mark.parametrize('fsdp,frames', [(2, 1), (8, 1), (2, 2), (1, 4)])
+def test_updates_do_not_depend_on_the_mesh(toy_phase, fsdp, frames):
+  tx = optax.adamw(1e-3)
+  one, one_metrics = run_steps(toy_phase, tx)
+  many, many_metrics = run_steps(toy_phase, tx, fsdp, frames)
+  # Reductions are reordered between meshes: float32 rounding, nothing more.
+  np.testing.assert_allclose(
+    one_metrics['loss'], many_metrics['loss'], rtol=1e-5
+  )
+  # Adam divides by the gradient's size: rounding of small ones is enlarged.
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5),
+    (one.params, one.ema_params, one.model_state),
+    (many.params, many.ema_params, many.model_state),
+  )
+
+
+def test_step_is_traced_once(toy_phase):
+  run_steps(toy_phase, optax.adam(1e-3), steps=5)
+  assert toy_phase.traces == [True]
+
+
+def test_fsdp_splits_parameters_and_moments(toy_phase):
+  state, _ = run_steps(toy_phase, optax.adam(1e-3), fsdp=8)
+  kernel = state.params['Dense_0']['kernel']
+  assert kernel.addressable_shards[0].data.size == kernel.size // 8
+  moment = state.opt_state[0].mu['Dense_0']['kernel']
+  assert moment.sharding == kernel.sharding
+
+
+def test_average_follows_the_parameters(toy_phase):
+  """The first updates count more: the start is forgotten at once."""
+  state, _ = run_steps(toy_phase, optax.sgd(0.1), steps=1)
+  start = toy_phase.init(
+    jax.random.key(0), {'source': np.zeros((1, 4, 4, 3), np.float32)}
+  )['params']
+  # Decay of the first step: min(0.99, 1 / 10).
+  expected = jax.tree.map(lambda a, b: 0.1 * a + 0.9 * b, start, state.params)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6),
+    state.ema_params,
+    expected,
+  )
+  assert int(state.step) == 1
+
+
+def test_evaluation_changes_nothing_and_is_repeatable(toy_phase):
+  state, _ = run_steps(toy_phase, optax.adam(1e-3))
+  mesh = sharding.create_mesh()
+  batch = {'source': np.zeros((8, 4, 4, 3), np.float32)}
+  step = make_eval_step(toy_phase, sharding.batch_sharding(mesh, batch))
+  args = (state.ema_params, state.model_state, {}, batch, jax.random.key(1))
+  assert float(step(*args)['loss']) == float(step(*args)['loss'])
+
+
+def test_accumulation_updates_every_second_batch(toy_config):
+  with toy_config.unlocked():
+    toy_config.optimizer.accumulate = 2
+  tx = create_optimizer(toy_config)
+  params = {'a': jnp.ones(3)}
+  state = tx.init(params)
+  first, state = tx.update({'a': jnp.ones(3)}, state, params)
+  second, _ = tx.update({'a': jnp.ones(3)}, state, params)
+  assert float(jnp.abs(first['a']).max()) == 0
+  assert float(jnp.abs(second['a']).min()) > 0
+
+
+def test_schedule_warms_up_and_ends_at_zero(toy_config):
+  with toy_config.unlocked():
+    toy_config.optimizer.update(
+      dict(schedule='cosine', warmup_steps=10, learning_rate=1.0)
+    )
+    toy_config.total_steps = 100
+  schedule = create_schedule(toy_config)
+  assert float(schedule(0)) == 0
+  np.testing.assert_allclose(float(schedule(10)), 1.0, rtol=1e-6)
+  np.testing.assert_allclose(float(schedule(100)), 0.0, atol=1e-6)
+
+
+def test_unknown_schedule_is_an_error(toy_config):
+  toy_config.optimizer.schedule = 'linear'
+  with pytest.raises(ValueError, match="'constant' and 'cosine'"):
+    create_optimizer(toy_config)
