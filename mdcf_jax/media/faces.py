@@ -8,10 +8,12 @@ Every frame is looked at on its own, so a frame's numbers do not depend on
 where a clip was cut.
 """
 
+import contextlib
 import dataclasses
 import logging
 import os
 import pathlib
+import sys
 from collections.abc import Iterable
 
 import numpy as np
@@ -215,8 +217,13 @@ class _Landmarker:
     )
     self._mediapipe = mediapipe
     try:
-      self._task = vision.FaceLandmarker.create_from_options(options)
-    except (RuntimeError, ValueError, OSError) as error:
+      with _quiet():
+        self._task = vision.FaceLandmarker.create_from_options(options)
+        # The first image makes the rest of the notices.
+        self._detect(np.zeros((64, 64, 3), np.uint8))
+    except OSError as error:  # EGL and GLES are loaded here.
+      raise _missing_libraries(error) from error
+    except (RuntimeError, ValueError) as error:
       raise InputError(
         f'{path}: not a face model that MediaPipe can open; '
         '`mdcf download faces` fetches one'
@@ -230,12 +237,7 @@ class _Landmarker:
 
   def __call__(self, image: np.ndarray) -> list[dict[str, np.ndarray]]:
     height, width = image.shape[:2]
-    result = self._task.detect(
-      self._mediapipe.Image(
-        image_format=self._mediapipe.ImageFormat.SRGB,
-        data=np.ascontiguousarray(image, np.uint8),
-      )
-    )
+    result = self._detect(image)
     faces = []
     for marks, matrix in zip(
       result.face_landmarks, result.facial_transformation_matrixes
@@ -243,6 +245,29 @@ class _Landmarker:
       points = np.array([(p.x, p.y, p.z) for p in marks], np.float32)
       faces.append(_describe(points, np.asarray(matrix), width / height))
     return faces
+
+  def _detect(self, image: np.ndarray):
+    return self._task.detect(
+      self._mediapipe.Image(
+        image_format=self._mediapipe.ImageFormat.SRGB,
+        data=np.ascontiguousarray(image, np.uint8),
+      )
+    )
+
+
+@contextlib.contextmanager
+def _quiet():
+  """Discards what MediaPipe's libraries write to stderr, past Python."""
+  sys.stderr.flush()
+  kept = os.dup(2)
+  nowhere = os.open(os.devnull, os.O_WRONLY)
+  try:
+    os.dup2(nowhere, 2)
+    yield
+  finally:
+    os.dup2(kept, 2)
+    os.close(kept)
+    os.close(nowhere)
 
 
 def _import_mediapipe():
@@ -256,12 +281,16 @@ def _import_mediapipe():
       f'({error})'
     ) from error
   except (ImportError, OSError) as error:
-    reason = ' '.join(str(error).split())
-    raise InputError(
-      'MediaPipe misses system libraries; on Debian or Ubuntu: apt-get install '
-      f'libgl1 libglib2.0-0 libegl1 libgles2 ({reason})'
-    ) from error
+    raise _missing_libraries(error) from error
   return mediapipe, vision
+
+
+def _missing_libraries(error: Exception) -> InputError:
+  reason = ' '.join(str(error).split())
+  return InputError(
+    'MediaPipe misses system libraries; on Debian or Ubuntu: apt-get install '
+    f'libgl1 libglib2.0-0 libegl1 libgles2 ({reason})'
+  )
 
 
 def _describe(points, matrix, aspect) -> dict[str, np.ndarray]:

@@ -89,17 +89,18 @@ class VideoWriter:
     self.path = check_output(path)
     self._part, self._container = _part_of(self.path), None
     self._frames, self._sent = 0, 0
-    self._samples, self._audio = None, None
+    self._samples, self._audio, rate = None, None, sample_rate
+    if waveform is not None and len(waveform):
+      self._samples, rate = _prepare_audio(waveform, sample_rate)
     try:
       self._container = av.open(
         os.path.abspath(self._part),
         'w',
         format=FORMATS[self.path.suffix.lower()],
-        options=self._options(),
+        options=self._options(rate),
       )
       self._video = self._add_video(fps, crf)
-      if waveform is not None and len(waveform):
-        self._samples, rate = _prepare_audio(waveform, sample_rate)
+      if self._samples is not None:
         self._audio = self._add_audio(rate)
     except (av.error.FFmpegError, OSError) as error:
       self._abort()
@@ -161,10 +162,12 @@ class VideoWriter:
       self._abort()
       raise
 
-  def _options(self) -> dict[str, str]:
-    # The index first, so that a browser plays while it loads.
-    is_mp4 = FORMATS[self.path.suffix.lower()] in ('mp4', 'mov')
-    return {'movflags': '+faststart'} if is_mp4 else {}
+  def _options(self, rate: int) -> dict[str, str]:
+    if FORMATS[self.path.suffix.lower()] == 'matroska':
+      return {}
+    # The index first, so that a browser plays while it loads; times exact to
+    # the sample, so that the sound keeps its length.
+    return {'movflags': '+faststart', 'movie_timescale': str(rate)}
 
   def _add_video(self, fps: float, crf: int):
     self._rate = fractions.Fraction(fps).limit_denominator(1001)
