@@ -7,7 +7,16 @@ differ.
 
 SIZES = {
   'base': dict(
-    fde=dict(num_regions=10),
+    fde=dict(
+      num_regions=10,
+      scale=4,
+      region=dict(block_expansion=32, num_blocks=5, max_features=1024),
+      background=dict(block_expansion=32, num_blocks=5, max_features=1024),
+      flow=dict(block_expansion=64, num_blocks=5, max_features=1024),
+      generator=dict(
+        block_expansion=64, max_features=512, num_bottleneck_blocks=6
+      ),
+    ),
     lmae=dict(
       latent_channels=4,
       features=(64, 128, 256, 256),
@@ -15,22 +24,78 @@ SIZES = {
       flow_gain=10.0,
     ),
     denoiser=dict(dim=64, dim_mults=(1, 2, 4, 8)),
-    pbnet=dict(latent_dim=256),
+    pbnet=dict(
+      latent_dim=256,
+      reference_dim=64,
+      audio_dim=256,
+      audio_features=128,
+      z_stride=8,
+    ),
   ),
   'mini': dict(
-    fde=dict(num_regions=10),
+    fde=dict(
+      num_regions=10,
+      scale=4,
+      region=dict(block_expansion=8, num_blocks=5, max_features=128),
+      background=dict(block_expansion=4, num_blocks=5, max_features=64),
+      flow=dict(
+        block_expansion=8, num_blocks=5, max_features=128, occlusion_bias=2.0
+      ),
+      generator=dict(
+        block_expansion=16,
+        max_features=64,
+        num_bottleneck_blocks=3,
+        edge_kernel=3,  # 7 x 7 at full size is half of a CPU's time.
+      ),
+    ),
     lmae=dict(
       latent_channels=4, features=(16, 32, 64, 80), num_groups=8, flow_gain=10.0
     ),
     denoiser=dict(dim=32, dim_mults=(1, 2, 4, 4)),
-    pbnet=dict(latent_dim=32),
+    pbnet=dict(
+      latent_dim=32,
+      reference_dim=48,
+      audio_dim=64,
+      audio_features=64,
+      num_heads=4,
+      head_dim=16,
+      rotary_dim=16,
+      num_buckets=64,
+      z_stride=8,
+    ),
   ),
   'tiny': dict(
-    fde=dict(num_regions=10),
+    fde=dict(
+      num_regions=10,
+      scale=4,
+      region=dict(block_expansion=4, num_blocks=3, max_features=16),
+      background=dict(block_expansion=4, num_blocks=3, max_features=16),
+      flow=dict(
+        block_expansion=4, num_blocks=3, max_features=16, occlusion_bias=2.0
+      ),
+      generator=dict(
+        block_expansion=8,
+        max_features=16,
+        num_bottleneck_blocks=1,
+        edge_kernel=3,
+      ),
+    ),
     lmae=dict(
       latent_channels=4, features=(8, 8, 16, 16), num_groups=4, flow_gain=10.0
     ),
     denoiser=dict(dim=8, dim_mults=(1, 2)),
-    pbnet=dict(latent_dim=16),
+    pbnet=dict(
+      latent_dim=8,
+      reference_dim=16,
+      audio_dim=16,
+      audio_features=16,
+      num_layers=1,
+      num_heads=2,
+      head_dim=8,
+      rotary_dim=8,
+      ff_dim=32,
+      num_buckets=32,
+      z_stride=8,
+    ),
   ),
 }

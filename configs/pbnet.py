@@ -11,10 +11,26 @@ from configs import base
 
 def get_config(variant: str = 'base') -> ConfigDict:
   config = base.get_config('pbnet', variant)
-  config.loss = dict(kl_weight=1e-4)
+  config.loss = dict(
+    kl_weight=4e-3,  # Nats per frame.
+    mse_weight=1.0,  # Motion in units of its spread.
+    velocity_weight=2.0,  # Its first differences.
+    blink_weight=1.0,  # Cross entropy of blinks, nats per frame.
+  )
+  config.data.num_frames = 200
+  config.batch_size = 40
+  config.optimizer.learning_rate = 4e-4
+  config.optimizer.warmup_steps = 100
+  config.optimizer.schedule = 'cosine'
 
+  if config.size == 'mini':
+    config.batch_size = 16
+    config.data.num_frames = 125
+    config.optimizer.learning_rate = 1e-3
+    config.total_steps = 3000
   if config.size == 'tiny':
     config.batch_size = 2
+    config.data.num_frames = 32
     config.total_steps = 20
     config.log_every = 5
     config.eval_every = config.save_every = config.picture_every = 10

@@ -42,10 +42,10 @@ REFERENCE = dict(
 )
 
 # Of (yaw, pitch, roll, x, y, s, left eye, right eye): a usual value, and about
-# the standard deviation within a clip. Degrees, half images, log size, eye
-# aspect ratio.
+# the standard deviation of the change within 64 frames. Degrees, half images,
+# log size, eye aspect ratio.
 MOTION_CENTER = (0.0, 0.0, 0.0, 0.0, 0.05, -0.51, 0.3, 0.3)
-MOTION_SCALE = (5.0, 4.0, 3.0, 0.06, 0.06, 0.05, 0.06, 0.06)
+MOTION_SCALE = (5.0, 4.0, 3.5, 0.09, 0.07, 0.025, 0.05, 0.05)
 
 SHUT = 0.05  # Eye aspect ratio of a closed eye.
 # Closure around the middle of a blink, at 25 fps: down faster than up.

@@ -1,0 +1,192 @@
+"""Phase two: the LMAE learns to compress dynamics, on top of a frozen FDE.
+
+Equations 4 and 6-9 of the paper. The FDE is used with its stored statistics
+(train=False) and never changes; the image term sends its gradient through the
+FDE's warp and decoder to the decoded flow and occlusion, and no further.
+"""
+
+import dataclasses
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from mdcf_jax.models.fde import FDE
+from mdcf_jax.models.lmae import LMAE
+from mdcf_jax.models.vgg import Perceptual
+from mdcf_jax.ops import boxes, losses
+
+BATCH_KEYS = ('source', 'driving')
+
+# Readings of "the perceptual loss" in equation 7: each layer with weight 1, as
+# in the unused second-phase settings of the public code, or equation 5's 10.
+IMAGE_LOSSES = {'unit': 1.0, 'phase_one': 10.0}
+
+
+@dataclasses.dataclass(frozen=True)
+class LMAEPhase:
+  """Trains the LMAE.
+
+  Attributes:
+    fde, lmae: the modules; the FDE's variables come in `frozen`.
+    perceptual: distance of images; its weights, if any, come in `frozen`.
+    kl_weight: of the divergence from N(0, I), summed over the latent elements
+      of a frame (equation 8; paper: 1e-4).
+    mse_weight: of the mean squared error of the dynamics in the LMAE's own
+      units: flow times its gain, 2 m - 1 (equation 6; paper: 1).
+    igc_weight: of the perceptual distance between the frame that the FDE
+      decodes and the driving frame (equation 7; paper: 1).
+    image_loss: reading of that distance, a key of `IMAGE_LOSSES`.
+    l1_weight: of the mean absolute error of the same pixels; not in the paper,
+      for training with an untrained perceptual distance.
+    mouth_weight: extra weight of the mouth box in that error.
+    igc_examples: how many examples of a batch are decoded to images, which is
+      what takes the time; 0: all.
+  """
+
+  fde: FDE
+  lmae: LMAE
+  perceptual: Perceptual
+  kl_weight: float = 1e-4
+  mse_weight: float = 1.0
+  igc_weight: float = 1.0
+  image_loss: str = 'unit'
+  l1_weight: float = 0.0
+  mouth_weight: float = 0.0
+  igc_examples: int = 0
+
+  name: ClassVar[str] = 'lmae'
+
+  def __post_init__(self):
+    if self.image_loss not in IMAGE_LOSSES:
+      raise ValueError(
+        f'image_loss {self.image_loss!r} is none of {tuple(IMAGE_LOSSES)}'
+      )
+
+  @classmethod
+  def from_config(cls, config) -> 'LMAEPhase':
+    return cls(
+      fde=FDE(**config.model.fde.to_dict()),
+      lmae=LMAE(**config.model.lmae.to_dict()),
+      perceptual=Perceptual(config.perceptual),
+      **config.loss.to_dict(),
+    )
+
+  @property
+  def frozen_names(self) -> tuple[str, ...]:
+    if self.perceptual.kind == 'vgg19':
+      return ('fde', 'vgg19')
+    return ('fde',)
+
+  def init(self, rng: jax.Array, batch: dict) -> dict[str, Any]:
+    """Returns the LMAE's 'params'; it has no other state."""
+    _, height, width, _ = batch['driving'].shape
+    scale = self.fde.scale
+    dynamics = jnp.zeros((1, height // scale, width // scale, 3))
+    return dict(self.lmae.init(rng, dynamics, rng))
+
+  def loss_fn(
+    self, params, model_state, frozen, batch, rng, *, train: bool
+  ) -> tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]:
+    """Equation 9.
+
+    Args:
+      batch: source, driving `[B, H, W, 3]`; mouth_box `[B, 4]` with
+        `mouth_weight`.
+    """
+    del train  # No dropout, no batch statistics: both modes are the same.
+    dynamics = self._estimate(frozen, batch)
+    outputs = self.lmae.apply({'params': params}, dynamics, rng)
+    decoded = outputs['dynamics']
+    error = losses.mse(self.lmae.scale(decoded), self.lmae.scale(dynamics))
+    terms = dict(
+      kl=jnp.mean(losses.kl_divergence(outputs['mean'], outputs['logvar'])),
+      mse=jnp.mean(error),
+    )
+    loss = self.kl_weight * terms['kl'] + self.mse_weight * terms['mse']
+    if self.igc_weight or self.l1_weight:
+      images = self._image_terms(frozen, batch, decoded)
+      loss += self.igc_weight * images['igc'] + self.l1_weight * images['l1']
+      terms |= images
+    flow_mse = losses.mse(decoded[..., :2], dynamics[..., :2])
+    terms['flow_rmse'] = jnp.sqrt(jnp.mean(flow_mse))  # In half images.
+    return loss, (model_state, terms)
+
+  def predict(self, params, model_state, frozen, batch, rng) -> dict:
+    """The driving frame from its dynamics, and from its latent.
+
+    Returns:
+      dict(fde `[B, H, W, 3]` reconstruction without the LMAE, prediction with
+      it, dynamics, dynamics_pred, z): the latter drawn as in equation 4, since
+      draws are what the diffusion learns.
+    """
+    del model_state
+    dynamics = self._estimate(frozen, batch)
+    outputs = self.lmae.apply({'params': params}, dynamics, rng)
+    fde = _variables(frozen['fde'])
+    features = self.fde.apply(fde, batch['source'], method='encode')
+
+    def decode(x):
+      return self.fde.apply(fde, features, x, method='decode')
+
+    return dict(
+      fde=decode(dynamics),
+      prediction=decode(outputs['dynamics']),
+      dynamics=dynamics,
+      dynamics_pred=outputs['dynamics'],
+      z=outputs['z'],
+    )
+
+  def pictures(self, outputs: dict, batch: dict) -> dict[str, jax.Array]:
+    """Frames in [-1, 1]; flows `[..., 2]` and occlusions `[..., 1]` raw."""
+    before, after = outputs['dynamics'], outputs['dynamics_pred']
+    return dict(
+      source=batch['source'],
+      driving=batch['driving'],
+      fde=outputs['fde'],
+      prediction=outputs['prediction'],
+      flow=before[..., :2],
+      flow_pred=after[..., :2],
+      occlusion=before[..., 2:],
+      occlusion_pred=after[..., 2:],
+    )
+
+  def _estimate(self, frozen, batch):
+    """Dynamics `[B, H/4, W/4, 3]` of the frozen FDE; no gradient."""
+    dynamics = self.fde.apply(
+      _variables(frozen['fde']),
+      batch['source'],
+      batch['driving'],
+      method='estimate',
+    )
+    return jax.lax.stop_gradient(dynamics)
+
+  def _image_terms(self, frozen, batch, dynamics):
+    """Equation 7, and its pixel-wise companion."""
+    count = self.igc_examples or dynamics.shape[0]
+    driving = batch['driving'][:count]
+    fde = _variables(frozen['fde'])
+    features = self.fde.apply(fde, batch['source'][:count], method='encode')
+    features = jax.lax.stop_gradient(features)
+    image = self.fde.apply(fde, features, dynamics[:count], method='decode')
+
+    terms = dict(igc=jnp.zeros(()))
+    if self.igc_weight:
+      vgg = jax.lax.stop_gradient(frozen.get('vgg19', {}))
+      distance = self.perceptual.apply(vgg, image, driving)
+      terms['igc'] = IMAGE_LOSSES[self.image_loss] * jnp.mean(distance)
+    error = jnp.abs(image - driving)
+    if self.mouth_weight:
+      _, height, width, _ = driving.shape
+      mask = boxes.box_coverage(batch['mouth_box'][:count], height, width)
+      error *= 1 + self.mouth_weight * mask
+    terms['l1'] = jnp.mean(error)
+    squared = losses.mse(image, driving)
+    terms['psnr'] = jnp.mean(10 * jnp.log10(4 / jnp.maximum(squared, 1e-10)))
+    return terms
+
+
+def _variables(frozen: dict) -> dict:
+  """Variables of an upstream module, closed to gradients."""
+  variables = {'params': frozen['params'], **frozen['model_state']}
+  return jax.lax.stop_gradient(variables)
