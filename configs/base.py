@@ -25,6 +25,12 @@ def _d16(config: ConfigDict) -> None:
   config.model.lmae.features = tuple(config.model.lmae.features[:-1])
 
 
+def _d8(config: ConfigDict) -> None:
+  """Dynamics at H/8; LMAE halves once less, so that z stays as large."""
+  config.model.fde.scale = 8
+  config.model.lmae.features = tuple(config.model.lmae.features[:-1])
+
+
 def _no_igc(config: ConfigDict) -> None:
   """No image-guided consistency: LMAE learns from its own error alone."""
   if 'igc_weight' in config.loss:
@@ -32,7 +38,7 @@ def _no_igc(config: ConfigDict) -> None:
 
 
 # Rows of the paper's ablation table: each changes a finished config.
-ABLATIONS = {'d16': _d16, 'no_igc': _no_igc}
+ABLATIONS = {'d8': _d8, 'd16': _d16, 'no_igc': _no_igc}
 
 
 def parse_variant(variant: str) -> tuple[str, int, tuple[str, ...]]:

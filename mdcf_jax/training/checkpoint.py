@@ -202,13 +202,20 @@ def load_frozen(
   }
 
 
-def check_same(what: str, name: str, saved: Any, wanted: Any) -> None:
+def check_same(
+  what: str,
+  name: str,
+  saved: Any,
+  wanted: Any,
+  wanted_by: str = 'this config',
+) -> None:
   """Compares a part of a saved config with that of this run.
 
   Args:
     what: the folder it was saved in, for the message.
     name: the part of the config.
     saved, wanted: plain values, mappings or sequences.
+    wanted_by: what has the other one, for the message.
 
   Raises:
     InputError: they differ; the message names the first key that does.
@@ -216,10 +223,12 @@ def check_same(what: str, name: str, saved: Any, wanted: Any) -> None:
   saved, wanted = (json.loads(_to_json(x)) for x in (saved, wanted))
   if isinstance(saved, dict) and isinstance(wanted, dict):
     for key in sorted(saved.keys() | wanted.keys()):
-      check_same(what, f'{name}.{key}', saved.get(key), wanted.get(key))
+      check_same(
+        what, f'{name}.{key}', saved.get(key), wanted.get(key), wanted_by
+      )
   elif saved != wanted:
     raise InputError(
-      f'{what} was trained with {name} = {saved}, this config has {wanted}'
+      f'{what} was trained with {name} = {saved}, {wanted_by} has {wanted}'
     )
 
 

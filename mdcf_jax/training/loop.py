@@ -102,7 +102,7 @@ def check_config(config: Any) -> None:
     )
   if config.perceptual == 'vgg19' and config.phase in ('fde', 'lmae'):
     path = pathlib.Path(config.perceptual_weights)
-    if not path.is_file():
+    if not path.is_file() or path.suffix != '.safetensors':
       raise InputError(
         'this config needs the weights of VGG19: set config.perceptual_weights '
         f'to their safetensors file (now {str(config.perceptual_weights)!r}), '
@@ -118,10 +118,7 @@ def prepare(
 
   mesh = sharding.create_mesh(config.mesh.fsdp, config.mesh.frames)
   frozen = jax.device_put(
-    {
-      name: load_frozen(config.init_from[name], name, model=config.model[name])
-      for name in phase.frozen_names
-    },
+    {name: _load_frozen(config, name) for name in phase.frozen_names},
     sharding.replicated(mesh),
   )
   if config.data.cache_latents:
@@ -171,6 +168,20 @@ def prepare(
     config.total_steps,
   )
   return state, run
+
+
+def _load_frozen(config: Any, name: str) -> dict[str, Any]:
+  """Returns the variables of an earlier phase, or those of VGG19."""
+  if name != 'vgg19':
+    return load_frozen(config.init_from[name], name, config.model[name])
+  from mdcf_jax.models.vgg import Perceptual
+
+  image = jax.ShapeDtypeStruct((1, 64, 64, 3), np.float32)
+  like = jax.eval_shape(
+    Perceptual('vgg19').init, jax.random.key(0), image, image
+  )
+  path = pathlib.Path(config.perceptual_weights)
+  return weights.load(path.parent, path.stem, like)
 
 
 def _restore(

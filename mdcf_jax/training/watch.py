@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from mdcf_jax import visualize
+
 logger = logging.getLogger(__name__)
 
 
@@ -59,8 +61,9 @@ class Watch:
 
     Args:
       step: number of updates so far.
-      pictures: name -> `[N, H, W, 3]` in [-1, 1], or `[N, T, H, W, 3]` for
-        clips, of which eight frames are shown in a row.
+      pictures: name -> `[N, H, W, C]`, or `[N, T, H, W, C]` for clips, of
+        which eight frames are shown in a row. C = 3: pixels in [-1, 1]; 2:
+        flow, drawn as colours; 1: occlusion in [0, 1], drawn as grey.
       limit: examples that are shown, one below the other.
     """
     if not self._enabled:
@@ -72,10 +75,11 @@ class Watch:
 
 
 def montage(images: np.ndarray, columns: int = 8) -> np.ndarray:
-  """Lays `[N, H, W, 3]` or `[N, T, H, W, 3]` in [-1, 1] out as one picture.
+  """Lays `[N, H, W, C]` or `[N, T, H, W, C]` out as one picture.
 
   Returns:
-    uint8 `[rows of N, H of columns, 3]`; of T frames, `columns` even-spaced.
+    uint8 `[N * H, columns * W, 3]`: a row per example; of T frames as many as
+    there are columns, evenly spaced.
   """
   if images.ndim == 4:
     images = images[:, None]
@@ -83,7 +87,11 @@ def montage(images: np.ndarray, columns: int = 8) -> np.ndarray:
   index = np.linspace(0, count - 1, min(count, columns)).round().astype(int)
   rows = [np.concatenate(list(clip[index]), axis=1) for clip in images]
   picture = np.concatenate(rows, axis=0)
-  return np.round((np.clip(picture, -1, 1) + 1) * 127.5).astype(np.uint8)
+  if picture.shape[-1] == 2:
+    return visualize.flow_to_color(picture)
+  if picture.shape[-1] == 1:
+    return visualize.occlusion_to_gray(picture)
+  return visualize.to_uint8(picture)
 
 
 class Clock:

@@ -1,0 +1,59 @@
+"""`mdcf info DIR`: what a folder of weights contains, and how it was made."""
+
+import argparse
+import pathlib
+import sys
+
+from mdcf_jax import weights
+from mdcf_jax.errors import InputError
+
+HELP = 'what a folder of weights contains'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Adds the options of this command."""
+  parser.add_argument('folder', help='folder of weights')
+
+
+def run(args: argparse.Namespace) -> None:
+  """Prints the folder's description."""
+  sys.stdout.write(describe(args.folder))
+
+
+def describe(folder: str | pathlib.Path) -> str:
+  """Returns a table of the phases: parameters, size, steps, settings.
+
+  Raises:
+    InputError: no folder of weights, or a file of it is damaged.
+  """
+  folder = pathlib.Path(folder)
+  config = weights.load_config(folder)
+  lines = [
+    f'{folder}: {config["resolution"]} x {config["resolution"]} pixels, '
+    f'audio features {config["audio_encoder"]}',
+    f'{"phase":<10} {"parameters":>12} {"megabytes":>10} {"steps":>9}  trained',
+  ]
+  for name, how in config['phases'].items():
+    variables = weights.load(folder, name)
+    if 'params' not in variables:
+      raise InputError(f'{folder}/{name}.safetensors has no parameters')
+    _, count = weights.describe(variables['params'])
+    size = (folder / f'{name}.safetensors').stat().st_size / 1e6
+    lines.append(
+      f'{name:<10} {count:>12,} {size:>10.2f} {how.get("steps", "?"):>9}  '
+      + _settings(how.get('config', {}))
+    )
+  for name, keywords in config['model'].items():
+    words = ', '.join(f'{k}={v}' for k, v in keywords.items())
+    lines.append(f'{name}: {words}')
+  return '\n'.join(lines) + '\n'
+
+
+def _settings(config: dict) -> str:
+  """Spells how a phase was trained in a few words."""
+  names = ('size', 'resolution', 'batch_size', 'perceptual')
+  words = [f'{name} {config[name]}' for name in names if name in config]
+  data = config.get('data', {}).get('dir')
+  if data is not None:
+    words.append(f'data {data or "synthetic"}')
+  return ', '.join(words)
