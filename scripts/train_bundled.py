@@ -1,0 +1,253 @@
+"""Trains the bundled `mini` model on, from the weights that are there.
+
+  python scripts/train_bundled.py --realset ../shared/realset --minutes 60
+
+FDE, LMAE, diffusion and PBNet one after the other, each in a process of its
+own, then packed to `<workdir>/packed` and measured on the val split beside the
+bundled weights. `--replace` puts the new ones in their place if they are
+better. Run the same command again and it goes on where it stopped.
+"""
+
+import argparse
+import json
+import logging
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BUNDLED = ROOT / 'mdcf_jax' / 'bundled'
+PHASES = ('fde', 'lmae', 'diffusion', 'pbnet')
+# FDE is fully convolutional: it learns at half the size, four times as fast.
+VARIANTS = {
+  'fde': 'mini,128',
+  'lmae': 'mini,256',
+  'diffusion': 'mini,256',
+  'pbnet': 'mini,256',
+}
+# Numbers that must not get worse, and by how much they may: (key of the
+# report, sign of better, tolerance).
+GUARDED = (
+  ('psnr_fde', +1, 0.05),
+  ('psnr_lmae', +1, 0.05),
+  ('noise_mse', -1, 0.005),
+  ('mouth_true', +1, 0.05),
+)
+MAX_BYTES = 20_000_000
+
+logger = logging.getLogger('train_bundled')
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument(
+    '--realset',
+    type=pathlib.Path,
+    default=ROOT.parent / 'shared' / 'realset',
+    help='folder of clips with a manifest.csv (file, identity, split)',
+  )
+  parser.add_argument(
+    '--data', type=pathlib.Path, help='prepared dataset; made if not there'
+  )
+  parser.add_argument(
+    '--workdir', type=pathlib.Path, default=ROOT / 'runs' / 'bundled'
+  )
+  parser.add_argument('--phases', default=','.join(PHASES))
+  parser.add_argument(
+    '--minutes',
+    default='60',
+    help='of each phase: one number, or fde=90,lmae=30,diffusion=60,pbnet=10',
+  )
+  parser.add_argument(
+    '--steps', type=int, help='of each phase, at most; default: by time only'
+  )
+  parser.add_argument(
+    '--config',
+    action='append',
+    default=[],
+    metavar='PHASE:KEY=VALUE',
+    help='override of a phase, as in diffusion:batch_size=4',
+  )
+  parser.add_argument(
+    '--evaluate',
+    default='--max_clips 30',
+    help='arguments for evaluate_bundled.py; empty: no evaluation',
+  )
+  parser.add_argument(
+    '--replace',
+    action='store_true',
+    help='replace the bundled weights if the new ones are better',
+  )
+  args = parser.parse_args(argv)
+  args.phases = [name for name in args.phases.split(',') if name]
+  unknown = set(args.phases) - set(PHASES)
+  if unknown:
+    parser.error(f'unknown phases {sorted(unknown)}; there are {PHASES}')
+  args.data = args.data or args.workdir / 'data'
+  try:
+    args.minutes = parse_minutes(args.minutes)
+  except ValueError as error:
+    parser.error(str(error))
+  return args
+
+
+def parse_minutes(text: str) -> dict[str, float]:
+  """`'60'` or `'fde=90,lmae=30'` to minutes per phase; 0 skips a phase."""
+  if '=' not in text:
+    return dict.fromkeys(PHASES, float(text))
+  minutes = dict.fromkeys(PHASES, 0.0)
+  for part in text.split(','):
+    name, _, value = part.partition('=')
+    if name not in PHASES:
+      raise ValueError(f'--minutes: unknown phase {name!r}')
+    minutes[name] = float(value)
+  return minutes
+
+
+def call(*command: object, timeout: float | None = None) -> None:
+  """Runs a command in the root; after `timeout` seconds asks it to stop.
+
+  SIGTERM makes training save and exit with 0; a process that is killed
+  otherwise stops this script.
+  """
+  command = [str(part) for part in command]
+  logger.info('%s', ' '.join(command))
+  process = subprocess.Popen(command, cwd=ROOT)
+  try:
+    code = process.wait(timeout)
+  except subprocess.TimeoutExpired:
+    process.send_signal(signal.SIGTERM)
+    code = process.wait()
+  except KeyboardInterrupt:
+    process.send_signal(signal.SIGTERM)
+    process.wait()
+    raise
+  if code:
+    raise SystemExit(f'{command[1]} ended with code {code}')
+
+
+def prepare(args: argparse.Namespace) -> None:
+  """Makes the dataset of the realset unless it is there."""
+  if any(args.data.rglob('dataset_info.json')):
+    return
+  manifest = args.realset / 'manifest.csv'
+  if not manifest.is_file():
+    raise SystemExit(f'{manifest}: not there; give --realset or --data')
+  args.data.parent.mkdir(parents=True, exist_ok=True)
+  call(
+    *(sys.executable, '-m', 'mdcf_jax.cli.main', 'prepare'),
+    *('--manifest', manifest, '--output', args.data),
+  )
+
+
+def has_weights(folder: pathlib.Path, phase: str) -> bool:
+  return (folder / f'{phase}.safetensors').is_file()
+
+
+def upstream(args: argparse.Namespace, phase: str) -> pathlib.Path:
+  """Folder of a frozen phase: this run's if it was trained, else bundled."""
+  trained = args.workdir / phase
+  return trained if trained.is_dir() else BUNDLED
+
+
+def train(args: argparse.Namespace, phase: str) -> None:
+  """One phase: resumes its run, or starts it from the bundled weights."""
+  flags = {'data.dir': args.data}
+  if args.steps:
+    flags['total_steps'] = args.steps
+  if has_weights(BUNDLED, phase):
+    flags['init_from.weights'] = BUNDLED
+  frozen = {'lmae': ('fde',), 'diffusion': ('fde', 'lmae')}.get(phase, ())
+  for name in frozen:
+    flags[f'init_from.{name}'] = upstream(args, name)
+  for override in args.config:
+    name, _, setting = override.partition(':')
+    if name == phase:
+      key, _, value = setting.partition('=')
+      flags[key] = value
+  call(
+    *(sys.executable, 'train.py'),
+    f'--config=configs/{phase}.py:{VARIANTS[phase]}',
+    f'--workdir={args.workdir / phase}',
+    *(f'--config.{key}={value}' for key, value in flags.items()),
+    timeout=60 * args.minutes[phase],
+  )
+
+
+def pack(args: argparse.Namespace) -> pathlib.Path:
+  """Packs the runs; phases without a run come from the bundled folder."""
+  packed = args.workdir / 'packed'
+  shutil.rmtree(packed, ignore_errors=True)
+  call(
+    *(sys.executable, '-m', 'mdcf_jax.cli.main', 'pack'),
+    *('--runs', args.workdir, '--output', packed),
+  )
+  for phase in PHASES:
+    if not has_weights(packed, phase) and has_weights(BUNDLED, phase):
+      shutil.copy2(BUNDLED / f'{phase}.safetensors', packed)
+  return packed
+
+
+def evaluate(args: argparse.Namespace, folder: pathlib.Path, name: str) -> dict:
+  """Measures a folder of weights on the val split of the realset."""
+  report = args.workdir / f'{name}.json'
+  call(
+    *(sys.executable, ROOT / 'scripts' / 'evaluate_bundled.py'),
+    *('--weights', folder, '--realset', args.realset, '--output', report),
+    *args.evaluate.split(),
+  )
+  return json.loads(report.read_text())
+
+
+def is_better(new: dict, old: dict) -> bool:
+  """Whether one guarded number improved and none got worse.
+
+  Args:
+    new, old: reports of evaluate_bundled.py; a number that one of them lacks
+      is not compared.
+  """
+  gains = []
+  for key, sign, tolerance in GUARDED:
+    if key in new['means'] and key in old['means']:
+      gain = sign * (new['means'][key] - old['means'][key])
+      logger.info('%s: %+.4f (better is positive)', key, gain)
+      gains.append(gain / tolerance)
+  return bool(gains) and min(gains) > -1 and max(gains) > 1
+
+
+def replace(packed: pathlib.Path) -> None:
+  """Puts the packed files into the package."""
+  size = sum(path.stat().st_size for path in packed.iterdir())
+  if size > MAX_BYTES:
+    raise SystemExit(f'{packed}: {size} bytes; the bundle may have {MAX_BYTES}')
+  BUNDLED.mkdir(exist_ok=True)
+  for path in packed.iterdir():
+    shutil.copy2(path, BUNDLED / path.name)
+  logger.info('%s replaced: %.1f MB', BUNDLED, size / 1e6)
+
+
+def main(argv: list[str] | None = None) -> None:
+  logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s')
+  args = parse_args(argv)
+  args.workdir = args.workdir.absolute()
+  args.data, args.realset = args.data.absolute(), args.realset.absolute()
+  args.workdir.mkdir(parents=True, exist_ok=True)
+  prepare(args)
+  for phase in args.phases:
+    if args.minutes[phase] > 0:
+      train(args, phase)
+  packed = pack(args)
+  if not args.evaluate:
+    return
+  new = evaluate(args, packed, 'new')
+  first = not all(has_weights(BUNDLED, phase) for phase in PHASES)
+  better = first or is_better(new, evaluate(args, BUNDLED, 'bundled'))
+  logger.info('%s: %s', packed, 'better' if better else 'not better')
+  if args.replace and better:
+    replace(packed)
+
+
+if __name__ == '__main__':
+  main()
