@@ -136,6 +136,7 @@ def _data() -> ConfigDict:
   data.keys = ()  # Arrays of a batch; (): those that the phase needs.
   data.num_threads = 4  # Threads that read and decode ahead.
   data.prefetch = 16  # Samples decoded ahead.
+  data.cache_gb = 1.0  # Memory for clips as read (JPEG), the latest; 0: none.
   data.synthetic_clips = 16  # Without `dir`; validation has a quarter more.
   data.synthetic_frames = 50  # Frames of each of them.
   return data

@@ -4,11 +4,14 @@ Neither building nor reading imports TensorFlow.
 """
 
 import contextlib
+import dataclasses
 import io
+import json
 import logging
 import os
 import pathlib
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +22,17 @@ from mdcf_jax.data import records
 from mdcf_jax.errors import InputError
 
 FILE_FORMAT = 'array_record'
+INDEX = 'index.json'
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipInfo:
+  """What drawing a sample needs to know of a clip that it does not read."""
+
+  id: str
+  identity: str
+  num_frames: int
+  has_audio: bool
 
 
 def features() -> tfds.features.FeaturesDict:
@@ -102,10 +116,54 @@ def build(
   clips = {split: list(paths) for split, paths in clips.items() if paths}
   if not clips:
     raise InputError(f'{data_dir}: there are no clips to build a dataset of')
-  with _quiet():
+  with _quiet(), tempfile.TemporaryDirectory() as unused:
     builder = TalkingHeads(clips=clips, data_dir=os.fspath(data_dir))
-    builder.download_and_prepare()
-  return pathlib.Path(os.fspath(builder.data_dir))
+    builder.download_and_prepare(download_dir=unused)
+  folder = pathlib.Path(os.fspath(builder.data_dir))
+  write_index(folder)
+  return folder
+
+
+def write_index(folder: str | os.PathLike) -> None:
+  """Writes `index.json` into a dataset: what `read_index` returns."""
+  path = _find(pathlib.Path(folder)) / INDEX
+  index = {
+    split: [dataclasses.asdict(info) for info in _scan(path.parent, split)]
+    for split in tfds.builder_from_directory(os.fspath(path.parent)).info.splits
+  }
+  partial = path.with_suffix('.partial')
+  partial.write_text(json.dumps(index), encoding='utf-8')
+  os.replace(partial, path)
+
+
+def read_index(folder: str | os.PathLike, split: str) -> list[ClipInfo]:
+  """What each clip of a split is, in the order of `open_source`.
+
+  Drawing samples needs this of all clips, and reading them for it would take
+  minutes; a dataset without the file is read all the same.
+  """
+  folder = _find(pathlib.Path(folder))
+  path = folder / INDEX
+  if not path.exists():
+    return _scan(folder, split)
+  stored = json.loads(path.read_text(encoding='utf-8'))
+  return [ClipInfo(**info) for info in stored[split]]
+
+
+def _scan(folder: pathlib.Path, split: str) -> list[ClipInfo]:
+  source = open_source(folder, split)
+  infos = []
+  for index in range(len(source)):
+    record = records.from_source(source[index])
+    infos.append(
+      ClipInfo(
+        record['id'],
+        record['identity'],
+        len(record['frames']),
+        records.has_audio(record),
+      )
+    )
+  return infos
 
 
 def open_source(folder: str | os.PathLike, split: str) -> Any:
@@ -118,7 +176,16 @@ def open_source(folder: str | os.PathLike, split: str) -> Any:
   Raises:
     InputError: no such folder, dataset or split.
   """
-  folder = pathlib.Path(folder)
+  folder = _find(pathlib.Path(folder))
+  builder = tfds.builder_from_directory(os.fspath(folder))
+  if split not in builder.info.splits:
+    splits = ', '.join(builder.info.splits)
+    raise InputError(f'{folder}: no split {split!r}; it has {splits}')
+  return builder.as_data_source(split=split)
+
+
+def _find(folder: pathlib.Path) -> pathlib.Path:
+  """The folder with the files of the dataset, at or below `folder`."""
   if not folder.is_dir():
     raise InputError(f'{folder}: no such folder (data.dir)')
   found = sorted(folder.glob('dataset_info.json'))
@@ -128,11 +195,7 @@ def open_source(folder: str | os.PathLike, split: str) -> Any:
       f'{folder}: not a prepared dataset (no dataset_info.json); '
       'mdcf prepare makes one'
     )
-  builder = tfds.builder_from_directory(os.fspath(found[-1].parent))
-  if split not in builder.info.splits:
-    splits = ', '.join(builder.info.splits)
-    raise InputError(f'{folder}: no split {split!r}; it has {splits}')
-  return builder.as_data_source(split=split)
+  return found[-1].parent
 
 
 @contextlib.contextmanager

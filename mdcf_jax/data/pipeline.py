@@ -15,10 +15,281 @@
     keys=(),  # Arrays of a batch; () means those that the phase needs.
     num_threads=4,  # Threads that read and decode ahead.
     prefetch=16,  # Samples decoded ahead.
+    cache_gb=1.0,  # Memory for clips as read (JPEG), the latest ones; 0: none.
     synthetic_clips=16,  # Training clips when dir is ''; val has a quarter.
     synthetic_frames=50,  # Frames of each of them.
   )
 
 Also read: `config.phase`, `config.resolution`, `config.batch_size` (of all
 processes together), `config.seed`.
+
+The order of samples depends on the seed and the step alone: every process
+draws the same global stream, sample i with a generator seeded by i, and takes
+each `process_count`-th of it. Shuffling after that slice would give different
+samples for different numbers of processes.
 """
+
+import collections
+import functools
+import pathlib
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from mdcf_jax.data import records, transforms
+from mdcf_jax.errors import InputError
+
+_PAIR = (
+  'source',
+  'driving',
+  'source_landmarks',
+  'driving_landmarks',
+  'mouth_box',
+)
+_MOTION = ('audio_emb', 'pose', 'blink', 'frame_mask')
+_SOURCE = ('source', 'source_pose', 'source_blink', 'face_box', 'mouth_box')
+PHASE_KEYS = {
+  'fde': _PAIR,
+  'lmae': _PAIR,
+  'diffusion': (*_SOURCE, *_MOTION, 'video'),
+  'pbnet': _MOTION,
+}
+Sample = dict[str, np.ndarray]
+
+
+def create_dataset(
+  config: Any,
+  split: str,
+  *,
+  seed: int | None = None,
+  start_step: int = 0,
+  process_index: int | None = None,
+  process_count: int | None = None,
+) -> Any:
+  """Returns an endless stream of batches: a `grain.DatasetIterator`.
+
+  `next` gives a dict of float32 arrays `[batch_size / process_count, ...]`;
+  `get_state` and `set_state` save and restore the position exactly. What is in
+  a batch: `transforms.random_pair` for fde and lmae, `random_window` for
+  diffusion and pbnet. Augmentation is for training alone.
+
+  Args:
+    config: see above.
+    split: 'train' or 'val'.
+    seed: of order and augmentation; `config.seed` by default.
+    start_step: batches to skip, without reading them.
+    process_index, process_count: this process; asked from JAX by default.
+
+  Raises:
+    InputError: the dataset, the split or usable clips in it are missing, or a
+      key of the config has a value that cannot be.
+  """
+  import grain
+
+  if process_index is None or process_count is None:
+    import jax  # Only here: the pipeline itself runs without devices.
+
+    process_index, process_count = jax.process_index(), jax.process_count()
+  seed = config.seed if seed is None else seed
+  transform = make_transform(config, split)
+  source, infos = _open(config, split)
+  groups = group_clips(config, infos)
+
+  def draw(group: np.ndarray, rng: np.random.Generator) -> Sample:
+    index = int(group[rng.integers(len(group))])
+    return transform(source[index], rng)
+
+  dataset = grain.MapDataset.source(groups).seed(_mix(seed, split))
+  dataset = dataset.shuffle().repeat().random_map(draw)
+  first = start_step * config.batch_size + process_index
+  dataset = dataset[first::process_count]
+  batches = dataset.to_iter_dataset(
+    grain.ReadOptions(
+      num_threads=config.data.num_threads,
+      prefetch_buffer_size=config.data.prefetch,
+    )
+  ).batch(config.batch_size // process_count)
+  return iter(batches)
+
+
+def make_transform(
+  config: Any, split: str
+) -> Callable[[dict[str, Any], np.random.Generator], Sample]:
+  """Returns `(record, rng) -> sample` of the phase, with its keys alone."""
+  data, phase = config.data, config.phase
+  keys = batch_keys(config)
+  augmentation = transforms.Augmentation()
+  if split == 'train':
+    augmentation = transforms.Augmentation(
+      data.swap, data.flip, data.min_zoom, data.color_jitter
+    )
+
+  def pair(record, rng):
+    return transforms.random_pair(record, rng, config.resolution, augmentation)
+
+  def window(record, rng):
+    latents = None
+    if data.latents and phase == 'diffusion':
+      latents = transforms.load_latents(pathlib.Path(data.latents), record)
+    return transforms.random_window(
+      record,
+      rng,
+      config.resolution,
+      data.num_frames,
+      source=data.source,
+      frames=bool({'source', 'video'} & set(keys)),
+      latents=latents,
+      augmentation=augmentation,
+    )
+
+  make = pair if phase in ('fde', 'lmae') else window
+
+  def transform(record, rng):
+    sample = make(record, rng)
+    return {key: sample[key] for key in keys}
+
+  return transform
+
+
+def batch_keys(config: Any) -> tuple[str, ...]:
+  """Names of the arrays in a batch; checks what the config asks for."""
+  data = config.data
+  if config.phase not in PHASE_KEYS:
+    raise InputError(
+      f'config.phase is {config.phase!r}; it must be one of '
+      f'{", ".join(PHASE_KEYS)}'
+    )
+  if data.source not in ('first', 'random'):
+    raise InputError(
+      f"config.data.source is {data.source!r}; it must be 'first' or 'random'"
+    )
+  if not 0 < data.min_zoom <= 1:
+    raise InputError(f'config.data.min_zoom is {data.min_zoom}; not in (0, 1]')
+  needed = PHASE_KEYS[config.phase]
+  if data.latents:
+    cached = ('z_mean', 'z_logvar')
+    needed = tuple(k for k in needed if k != 'video')
+    needed += cached if config.phase == 'diffusion' else ()
+  possible = set(needed) | set(
+    (*_SOURCE, *_MOTION) if config.phase == 'pbnet' else ()
+  )
+  unknown = [key for key in data['keys'] if key not in possible]
+  if unknown:
+    raise InputError(
+      f'config.data.keys: {config.phase} has no {", ".join(unknown)}; '
+      f'it has {", ".join(sorted(possible))}'
+    )
+  return tuple(data['keys']) or needed
+
+
+def group_clips(config: Any, infos: Sequence[Any]) -> list[np.ndarray]:
+  """Divides the usable clips into groups that are drawn equally often.
+
+  Returns:
+    Arrays of indices into `infos`: those of one identity each, or single clips
+    when `config.data.balance_identities` is off.
+
+  Raises:
+    InputError: no clip is of use for the phase.
+  """
+  needs_audio = config.phase in ('diffusion', 'pbnet')
+  usable = [
+    i for i, info in enumerate(infos) if info.has_audio or not needs_audio
+  ]
+  if not usable:
+    raise InputError(
+      f'{config.data.dir}: no clip{" with sound" if needs_audio else ""} for '
+      f'phase {config.phase}'
+    )
+  if not config.data.balance_identities:
+    return [np.array([i]) for i in usable]
+  people: dict[str, list[int]] = {}
+  for i in usable:
+    people.setdefault(infos[i].identity, []).append(i)
+  return [np.array(people[name]) for name in sorted(people)]
+
+
+class CachedClips:
+  """Records of a data source, the latest ones kept in memory.
+
+  Reading a clip costs more than decoding the two frames that a sample takes.
+  """
+
+  def __init__(self, source: Any, max_bytes: int):
+    self._source, self._max_bytes = source, max_bytes
+    self._records: collections.OrderedDict[int, tuple[dict, int]]
+    self._records = collections.OrderedDict()
+    self._size = 0
+    self._lock = threading.Lock()  # Many threads draw samples.
+
+  def __len__(self) -> int:
+    return len(self._source)
+
+  def __getitem__(self, index: int) -> dict[str, Any]:
+    with self._lock:
+      if index in self._records:
+        self._records.move_to_end(index)
+        return self._records[index][0]
+    record = records.from_source(self._source[index])
+    size = sum(map(len, record['frames']))
+    with self._lock:
+      if index not in self._records and size <= self._max_bytes:
+        self._records[index] = (record, size)
+        self._size += size
+      while self._size > self._max_bytes:
+        self._size -= self._records.popitem(last=False)[1][1]
+    return record
+
+
+class SyntheticClips:
+  """A data source of drawn clips, each made when first read."""
+
+  def __init__(self, split: str, count: int, num_frames: int, resolution: int):
+    # Other people than those of the other split.
+    first = {'train': 0, 'val': 1_000_000}[split]
+    self._seeds = range(first, first + count)
+    self._shape = (num_frames, resolution)
+
+  def __len__(self) -> int:
+    return len(self._seeds)
+
+  def __getitem__(self, index: int) -> dict[str, Any]:
+    return _synthetic_clip(self._seeds[index], *self._shape)
+
+
+@functools.lru_cache(maxsize=256)
+def _synthetic_clip(seed: int, num_frames: int, resolution: int):
+  from mdcf_jax.data import synthetic
+
+  return synthetic.make_clip(seed, num_frames, resolution)
+
+
+def _open(config: Any, split: str) -> tuple[Any, list[Any]]:
+  """Returns the records of a split and what is known of each."""
+  from mdcf_jax.data import builder
+
+  data = config.data
+  if data.dir:
+    infos = builder.read_index(data.dir, split)
+    source = builder.open_source(data.dir, split)
+    return CachedClips(source, int(data.cache_gb * 1e9)), infos
+  if split not in ('train', 'val'):
+    raise InputError(f'synthetic data has no split {split!r}')
+  count = data.synthetic_clips
+  count = max(1, count // 4) if split == 'val' else count
+  source = SyntheticClips(
+    split, count, data.synthetic_frames, config.resolution
+  )
+  infos = [
+    builder.ClipInfo(str(i), f'{i:05d}', data.synthetic_frames, True)
+    for i in range(count)
+  ]
+  return source, infos
+
+
+def _mix(seed: int, split: str) -> int:
+  """A seed in [0, 2**32) of its own for each split."""
+  number = {'train': 0, 'val': 1}.get(split, 2)
+  return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])

@@ -191,8 +191,9 @@ def _locate(
     Arrays `[T, H, W]`: `body`, `hair`, `face`, `eyes`, `mouth`, distances
     inside the outlines in pixels, negative outside; `layer`, the uppermost
     one; `depth`, the distance to the nearest outline that is seen; (`u`, `v`)
-    on what is flat: the wall, the body, or the plane of the face; (`x`, `y`, `z`) on the ball at rest, and `skin_y`,
-    where the skin there would be with mouth and eyes shut.
+    on what is flat: the wall, the body, or the plane of the face; (`x`, `y`,
+    `z`) on the ball at rest, and `skin_y`, where the skin there would be with
+    mouth and eyes shut.
   """
   u, v = _to_face(state, x, y)
   pixels = np.exp(_per_frame(state.pose[:, 5])) * np.float32(resolution / 2)

@@ -52,10 +52,13 @@ def random_pair(
     `source`, `driving` float32 `[R, R, 3]` in [-1, 1]; `source_landmarks`,
     `driving_landmarks` `[8, 2]`; `mouth_box` `[4]`, the driving frame's.
   """
-  num_frames = len(record['frames'])
+  # Boxes and points of the others are interpolated.
+  usable = np.flatnonzero(record['detected'])
+  usable = usable if len(usable) else np.arange(len(record['frames']))
   # Two different frames, unless there is one only.
-  source = int(rng.integers(num_frames))
-  driving = (source + int(rng.integers(1, max(2, num_frames)))) % num_frames
+  first = int(rng.integers(len(usable)))
+  second = (first + int(rng.integers(1, max(2, len(usable))))) % len(usable)
+  source, driving = int(usable[first]), int(usable[second])
   if augmentation.swap and rng.random() < 0.5:
     source, driving = driving, source
   flip = augmentation.flip and rng.random() < 0.5
