@@ -93,7 +93,7 @@ def resample(waveform: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
 def check_file(path: str | os.PathLike) -> pathlib.Path:
   """Returns `path`; InputError unless it is a file with something in it."""
   path = pathlib.Path(path)
-  if path.is_dir():
+  if os.path.isdir(path):
     raise InputError(f'{path}: this is a directory, not a file')
   try:
     with path.open('rb') as file:

@@ -1,5 +1,6 @@
 """Files that are fetched on request, checked, and kept in the user's cache."""
 
+import contextlib
 import hashlib
 import os
 import pathlib
@@ -56,7 +57,8 @@ def download(url: str, path: str | os.PathLike, sha256: str) -> pathlib.Path:
       error
     )
   finally:
-    part.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+      part.unlink()
   return path
 
 

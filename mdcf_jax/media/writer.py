@@ -1,5 +1,6 @@
 """Videos out: H.264 and AAC, under the final name only when whole."""
 
+import contextlib
 import fractions
 import os
 import pathlib
@@ -25,7 +26,7 @@ def check_output(path: str | os.PathLike) -> pathlib.Path:
       cannot be written.
   """
   path = pathlib.Path(path)
-  if path.is_dir():
+  if os.path.isdir(path):  # False for a name that cannot be.
     raise InputError(f'{path}: the output is a directory')
   if path.suffix.lower() not in FORMATS:
     raise InputError(
@@ -102,6 +103,7 @@ class VideoWriter:
       self._video = self._add_video(fps, crf)
       if self._samples is not None:
         self._audio = self._add_audio(rate)
+      self._container.start_encoding()
     except (av.error.FFmpegError, OSError) as error:
       self._abort()
       raise self._failure(error) from error
@@ -223,7 +225,8 @@ class VideoWriter:
         container.close()
       except (av.error.FFmpegError, OSError, ValueError):
         pass  # The disk may be full; the file goes anyway.
-    self._part.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+      self._part.unlink()
 
   def _failure(self, error) -> InputError:
     reason = getattr(error, 'strerror', None) or error

@@ -122,7 +122,7 @@ def test_bad_files(tmp_path):
 def test_decompression_bomb(tmp_path):
   """A small file that says it is huge is refused before it is decoded."""
   path = tmp_path / 'bomb.png'
-  Image.new('1', (30000, 30000)).save(path)
+  Image.new('1', (12000, 12000)).save(path)
   assert path.stat().st_size < 1e6
   with pytest.raises(InputError, match='120,000,000 pixels'):
     media_image.read_image(path)
@@ -130,8 +130,8 @@ def test_decompression_bomb(tmp_path):
 
 def test_large_pictures_give_no_warning(tmp_path, recwarn):
   path = tmp_path / 'large.png'
-  Image.new('1', (10000, 9500)).save(path)
-  assert media_image.read_image(path).shape == (9500, 10000, 3)
+  Image.new('1', (9500, 9500)).save(path)
+  assert media_image.read_image(path).shape == (9500, 9500, 3)
   assert not recwarn.list
 
 
@@ -160,8 +160,10 @@ def test_centre_crop_warns_unless_square(caplog):
 def test_crop_around_the_face():
   image = picture(300, 400)
   # 100 pixels high, in the middle of the upper half.
-  locate = lambda _: (0.4, 0.2, 0.6, 0.2 + 100 / 300)
-  square, (x, y, w, h) = media_image.crop_square(image, 'auto', 64, locate)
+  box = (0.4, 0.2, 0.6, 0.2 + 100 / 300)
+  square, (x, y, w, h) = media_image.crop_square(
+    image, 'auto', 64, lambda _: box
+  )
   assert square.shape == (64, 64, 3) and w == h
   assert 100 / h == pytest.approx(0.62, abs=0.01)
   assert x + w / 2 == pytest.approx(200, abs=1)
