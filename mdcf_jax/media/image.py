@@ -104,8 +104,8 @@ def crop_square(
   Args:
     image: `[H, W, 3]` uint8.
     crop: 'auto': around the face, as in the training clips; 'none': the
-      centre, with a warning unless the image is a square already; or
-      (x, y, w, h) in pixels, whose centred square is taken.
+      centre, with a warning unless it is the whole; or (x, y, w, h) in pixels,
+      whose centred square is taken.
     resolution: R, the side of the result in pixels.
     locate: for 'auto', maps `image` to the box (x0, y0, x1, y1) of the face in
       [0, 1]; by default `faces.locate_face`.
@@ -132,13 +132,8 @@ def crop_square(
     side = min(height, width)
     square = ((width - side) // 2, (height - side) // 2, side, side)
     if height != width:
-      logger.warning(
-        '%s is %d x %d: the centred square is taken, whether or not the face '
-        'is there',
-        name,
-        width,
-        height,
-      )
+      size = f'{width} x {height}'
+      logger.warning('%s is %s: its centred square is taken', name, size)
   else:
     square = _check_crop(crop, width, height, name)
   return _cut(image, square, resolution), square

@@ -78,8 +78,6 @@ class VideoWriter:
     Raises:
       InputError: `path` cannot be written, or the numbers cannot be used.
     """
-    import av
-
     size = (resolution,) * 2 if np.ndim(resolution) == 0 else resolution
     self._height, self._width = (int(value) for value in size)
     if min(size) < 2 or self._height % 2 or self._width % 2:
@@ -93,6 +91,12 @@ class VideoWriter:
     self._samples, self._audio, rate = None, None, sample_rate
     if waveform is not None and len(waveform):
       self._samples, rate = _prepare_audio(waveform, sample_rate)
+    self._open(fps, crf, rate)
+
+  def _open(self, fps: float, crf: int, rate: int) -> None:
+    """Creates the unfinished file, and its streams."""
+    import av
+
     try:
       self._container = av.open(
         os.path.abspath(self._part),
