@@ -2,57 +2,37 @@
 
   mdcf prepare --videos my-videos --output my-dataset
 
-Each video is one clip and one unit of work: a worker process reads it at
-25 fps, finds the face, stores a clip file in `<output>.work`, and the clip
-files become the dataset when all are done. A second run continues where the
-first one stopped.
+Each video is one unit of work: a worker process reads it at 25 fps, finds the
+face and stores a record in `<output>.work`, and the records become the dataset
+when all are done. A second run continues where the first one stopped.
 """
 
 import argparse
 import concurrent.futures
 import csv
-import dataclasses
 import functools
-import hashlib
+import itertools
 import json
 import logging
 import multiprocessing
 import os
 import pathlib
-import random
-import re
 import shutil
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
+from mdcf_jax.data.clips import Clip, assign_splits, find_clips, read_manifest
 from mdcf_jax.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-VIDEO_SUFFIXES = ('.mp4', '.mov', '.mkv', '.webm', '.avi', '.m4v')
 MIN_FRAMES = 10  # Shorter clips have no motion to learn from.
+MAX_FRAMES = 500  # Longer videos become several records of 20 s.
 MIN_DETECTED = 0.5  # Of the frames; below that it is no talking head.
-
-
-@dataclasses.dataclass(frozen=True)
-class Clip:
-  """One video to prepare; `split` is '' when it is yet to be drawn."""
-
-  path: str
-  source: str  # Path relative to the folder: what the record remembers.
-  identity: str
-  split: str
-
-  @property
-  def id(self) -> str:
-    """A file name that no other clip of the folder has."""
-    stem = re.sub(r'[^\w.-]+', '_', os.path.splitext(self.source)[0])
-    # Two different sources may give the same safe name.
-    digest = hashlib.sha256(self.source.encode()).hexdigest()[:6]
-    return f'{stem[-80:]}-{digest}'.lstrip('-.')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -110,7 +90,11 @@ def run(args: argparse.Namespace) -> int:
     )
   splits = assign_splits(kept, args.val_fraction, args.seed)
   paths = {
-    split: [work / 'clips' / f'{clip.id}.npz' for clip in members]
+    split: [
+      work / 'clips' / f'{name}.npz'
+      for clip in members
+      for name in json.loads((work / 'clips' / f'{clip.id}.json').read_text())
+    ]
     for split, members in splits.items()
   }
   shutil.rmtree(work / 'dataset', ignore_errors=True)
@@ -155,89 +139,6 @@ def _open_work_folder(output: pathlib.Path, resolution: int) -> pathlib.Path:
   except OSError as error:
     raise InputError(f'{output}: cannot be written ({error})') from error
   return work
-
-
-def find_clips(videos: pathlib.Path) -> list[Clip]:
-  """All videos under a folder.
-
-  The sub-folder is the identity (`anna/01.mp4` is of `anna`); a video that
-  lies directly in the folder counts as a person of its own.
-  """
-  clips = []
-  for path in sorted(videos.rglob('*')):
-    if path.suffix.lower() not in VIDEO_SUFFIXES or not path.is_file():
-      continue
-    if path.name.startswith('.'):
-      continue  # macOS resource forks, partial downloads.
-    relative = path.relative_to(videos)
-    parts = relative.parts
-    identity = parts[0] if len(parts) > 1 else path.stem
-    clips.append(Clip(str(path), relative.as_posix(), identity, ''))
-  return clips
-
-
-def read_manifest(path: pathlib.Path) -> list[Clip]:
-  """The videos that a CSV lists; rows of other kinds of file are ignored.
-
-  Raises:
-    InputError: no such file, not such a CSV, or an identity in two splits.
-  """
-  try:
-    with open(path, newline='', encoding='utf-8') as f:
-      rows = list(csv.DictReader(f))
-  except (OSError, UnicodeDecodeError, csv.Error) as error:
-    raise InputError(f'{path}: not a readable CSV ({error})') from error
-  if not rows or 'file' not in rows[0]:
-    raise InputError(f'{path}: no column "file"')
-  clips, split_of = [], {}
-  for row in rows:
-    file = row['file'] or ''
-    if not file.lower().endswith(VIDEO_SUFFIXES):
-      continue
-    identity = row.get('identity') or pathlib.PurePath(file).stem
-    split = row.get('split') or ''
-    if split not in ('', 'train', 'val'):
-      raise InputError(f'{path}: {file}: split {split!r} is not train or val')
-    if split_of.setdefault(identity, split) != split:
-      raise InputError(f'{path}: {identity} is in more than one split')
-    clips.append(Clip(str(path.parent / file), file, identity, split))
-  if len({clip.source for clip in clips}) < len(clips):
-    raise InputError(f'{path}: a file is listed twice')
-  return clips
-
-
-def assign_splits(
-  clips: Iterable[Clip], val_fraction: float, seed: int
-) -> dict[str, list[Clip]]:
-  """Divides clips into 'train' and 'val' by identity.
-
-  Clips that have a split keep it. Of the other identities, a seeded draw takes
-  `val_fraction` for validation: at least one when there are two. A lone
-  person's clips are divided among themselves, and a lone clip is in both.
-  """
-  clips = list(clips)
-  splits = {
-    split: [clip for clip in clips if clip.split == split]
-    for split in ('train', 'val')
-  }
-  open_clips = [clip for clip in clips if not clip.split]
-  if not open_clips or val_fraction == 0:
-    return {**splits, 'train': splits['train'] + open_clips}
-  names = sorted({clip.identity for clip in open_clips})
-  group = {clip: clip.identity for clip in open_clips}
-  if len(names) == 1 and not splits['val'] and not splits['train']:
-    group = {clip: clip.id for clip in open_clips}
-    names = sorted(group.values())
-  if len(names) == 1 and not any(splits.values()):
-    return {'train': open_clips, 'val': open_clips}
-  random.Random(seed).shuffle(names)
-  num_val = max(1, round(val_fraction * len(names)))
-  if len(names) == 1:
-    num_val = 0 if splits['val'] else 1
-  val_names = set(names[:num_val])
-  for clip in open_clips:
-    splits['val' if group[clip] in val_names else 'train'].append(clip)
-  return splits
 
 
 def _prepare_all(
@@ -299,18 +200,35 @@ def _check_faces(face_model: str | None) -> None:
 def prepare_clip(
   clip: Clip, folder: pathlib.Path, resolution: int, face_model: str | None
 ) -> str | None:
-  """Turns one video into `<folder>/<id>.npz`, unless that is there already.
+  """Turns one video into records in `folder`, unless they are there already.
+
+  A video gives `<id>.npz`, a long one also `<id>.1.npz` and so on, and at last
+  `<id>.json`, which lists them.
 
   Returns:
     None, or in one line why the clip cannot be used.
   """
   from mdcf_jax.data import records
 
-  path = folder / f'{clip.id}.npz'
-  if path.exists():
+  done = folder / f'{clip.id}.json'
+  if done.exists():
     return None
+  names, reasons = [], []
   try:
-    records.save(path, _read_clip(clip, resolution, face_model))
+    for piece, frames, waveform in _read_pieces(clip, resolution):
+      name = f'{clip.id}.{piece}' if piece else clip.id
+      try:
+        record = _to_record(clip, name, frames, waveform, face_model)
+      except InputError as error:
+        reasons.append(str(error))
+        continue
+      records.save(folder / f'{name}.npz', record)
+      names.append(name)
+    if not names:
+      return reasons[0]
+    partial = done.with_suffix('.partial')
+    partial.write_text(json.dumps(names))
+    os.replace(partial, done)
   except InputError as error:
     return str(error)
   except Exception as error:  # One odd clip must not stop a night's work.
@@ -318,34 +236,63 @@ def prepare_clip(
   return None
 
 
-def _read_clip(clip: Clip, resolution: int, face_model: str | None) -> dict:
-  """Reads, tracks and compresses one video into a record."""
-  from mdcf_jax.data import mel, records
-  from mdcf_jax.media import audio, faces, video
+def _read_pieces(
+  clip: Clip, resolution: int
+) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
+  """Yields (number, frames, waveform or None) of a video, piece by piece.
 
-  read = video.read_video(clip.path, resolution=resolution)
-  frames, waveform = read.frames, read.waveform
+  A record is read as a whole, and so is a piece here: neither may grow with
+  the length of the video.
+  """
+  from mdcf_jax.data import records
+  from mdcf_jax.media import audio, video
+
   wav = pathlib.Path(clip.path).with_suffix('.wav')
   if wav.exists():  # Free of the delay that AAC adds.
     waveform = audio.read_audio(wav)
-  num_frames = len(frames)
-  if num_frames < MIN_FRAMES:
-    raise InputError(f'{clip.path}: only {num_frames} frames')
-  track = faces.track_faces(
-    frames, model_path=face_model, name=clip.path
-  )
+  else:
+    waveform = audio.read_video_audio(clip.path)
+  if waveform is not None and not len(waveform):
+    waveform = None
+  stream = video.iter_frames(clip.path, records.FPS, resolution)
+  for piece in itertools.count():
+    frames = list(itertools.islice(stream, MAX_FRAMES))
+    if len(frames) < MIN_FRAMES:
+      if piece == 0:
+        raise InputError(f'{clip.path}: only {len(frames)} frames')
+      return
+    start = piece * MAX_FRAMES * records.SAMPLES_PER_FRAME
+    length = len(frames) * records.SAMPLES_PER_FRAME
+    sound = waveform
+    if waveform is not None:
+      sound = waveform[start : start + length]
+      # Sound and picture of a file rarely end at the same instant.
+      sound = np.pad(sound, (0, length - len(sound)))
+    yield piece, np.stack(frames), sound
+
+
+def _to_record(
+  clip: Clip,
+  name: str,
+  frames: np.ndarray,
+  waveform: np.ndarray | None,
+  face_model: str | None,
+) -> dict[str, Any]:
+  """Finds the face, computes the features, compresses the pictures."""
+  from mdcf_jax.data import mel, records
+  from mdcf_jax.media import faces
+
+  track = faces.track_faces(frames, model_path=face_model, name=clip.path)
   detected = np.asarray(track.detected, bool)
   if detected.mean() < MIN_DETECTED:
     raise InputError(
-      f'{clip.path}: a face in only {detected.sum()} of {num_frames} frames'
+      f'{clip.path}: a face in only {detected.sum()} of {len(frames)} frames'
     )
   audio_emb = np.zeros((0, records.AUDIO_DIM), np.float16)
   samples = np.zeros(0, np.int16)
-  if waveform is not None and len(waveform):
-    # Sound and picture of a file rarely end at the same instant.
-    wanted = num_frames * records.SAMPLES_PER_FRAME
-    waveform = np.pad(waveform[:wanted], (0, max(0, wanted - len(waveform))))
-    audio_emb = mel.log_mel(waveform, num_frames).astype(np.float16)
+  if waveform is not None:
+    audio_emb = mel.log_mel(waveform, len(frames)).astype(np.float16)
+    waveform = np.nan_to_num(waveform, posinf=0.0, neginf=0.0)
     samples = np.round(np.clip(waveform, -1, 1) * 32767).astype(np.int16)
   return {
     'frames': [records.encode_jpeg(frame) for frame in frames],
@@ -357,7 +304,7 @@ def _read_clip(clip: Clip, resolution: int, face_model: str | None) -> dict:
     'mouth_box': np.asarray(track.mouth_box, np.float32),
     'landmarks': np.asarray(faces.guide_points(track.landmarks), np.float32),
     'detected': detected,
-    'id': clip.id,
+    'id': name,
     'identity': clip.identity,
     'source': clip.source,
     'fps': records.FPS,

@@ -72,8 +72,8 @@ def create_dataset(
 
   `next` gives a dict of float32 arrays `[batch_size / process_count, ...]`;
   `get_state` and `set_state` save and restore the position exactly. What is in
-  a batch: `transforms.random_pair` for fde and lmae, `random_window` for
-  diffusion and pbnet. Augmentation is for training alone.
+  a batch: `transforms.random_pair` (fde, lmae) or `random_window` (diffusion,
+  pbnet). Augmentation is for training alone.
 
   Args:
     config: see above.
@@ -83,16 +83,13 @@ def create_dataset(
     process_index, process_count: this process; asked from JAX by default.
 
   Raises:
-    InputError: the dataset, the split or usable clips in it are missing, or a
-      key of the config has a value that cannot be.
+    InputError: the dataset, the split or usable clips in it are missing, or
+      `config.data` has a value that cannot be.
   """
   import grain
 
   if process_index is None or process_count is None:
-    import jax  # Only here: the pipeline itself runs without devices.
-
-    process_index, process_count = jax.process_index(), jax.process_count()
-  seed = config.seed if seed is None else seed
+    process_index, process_count = _this_process()
   transform = make_transform(config, split)
   source, infos = _open(config, split)
   groups = group_clips(config, infos)
@@ -101,17 +98,20 @@ def create_dataset(
     index = int(group[rng.integers(len(group))])
     return transform(source[index], rng)
 
-  dataset = grain.MapDataset.source(groups).seed(_mix(seed, split))
+  mixed = _mix(config.seed if seed is None else seed, split)
+  dataset = grain.MapDataset.source(groups).seed(mixed)
   dataset = dataset.shuffle().repeat().random_map(draw)
-  first = start_step * config.batch_size + process_index
-  dataset = dataset[first::process_count]
-  batches = dataset.to_iter_dataset(
-    grain.ReadOptions(
-      num_threads=config.data.num_threads,
-      prefetch_buffer_size=config.data.prefetch,
-    )
-  ).batch(config.batch_size // process_count)
-  return iter(batches)
+  skipped = start_step * config.batch_size
+  dataset = dataset[skipped + process_index :: process_count]
+  ahead = grain.ReadOptions(config.data.num_threads, config.data.prefetch)
+  stream = dataset.to_iter_dataset(ahead)
+  return iter(stream.batch(config.batch_size // process_count))
+
+
+def _this_process() -> tuple[int, int]:
+  import jax  # Only here: the pipeline itself runs without devices.
+
+  return jax.process_index(), jax.process_count()
 
 
 def make_transform(

@@ -219,13 +219,7 @@ def _locate(
     eyes=np.minimum(eyes, face) * pixels,
     mouth=np.minimum(mouth, face) * pixels,
   )
-  layer, depth = np.zeros(body.shape, np.int8), -body
-  layer, depth = np.broadcast_arrays(layer, depth)
-  for index, distance in enumerate(seen.values(), start=BODY):
-    layer = np.where(distance > 0, np.int8(index), layer)
-    # Below the uppermost layer, only the outlines above it are seen.
-    below = np.minimum(depth, -distance)
-    depth = np.where(distance > 0, distance, below)
+  layer, depth = _uppermost(seen)
   for index, place in ((BACKGROUND, (x, y)), (BODY, (body_x, body_y))):
     u, v = (np.where(layer == index, a, b) for a, b in zip(place, (u, v)))
   x, y, z = point
@@ -234,12 +228,22 @@ def _locate(
   )
 
 
+def _uppermost(seen: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+  """Which layer is on top, and how far the nearest outline in view is."""
+  distance = seen['body']
+  layer, depth = np.zeros(distance.shape, np.int8), -distance
+  for index, distance in enumerate(seen.values(), start=BODY):
+    layer = np.where(distance > 0, np.int8(index), layer)
+    # Below the uppermost layer, only the outlines above it are seen.
+    below = np.minimum(depth, -distance)
+    depth = np.where(distance > 0, distance, below)
+  return layer, depth
+
+
 def _to_body(state: State, x, y):
   """Scene to the body, which follows half of the head's shift."""
-  return (
-    x - _per_frame(state.pose[:, 3]) / 2,
-    y - _per_frame(state.pose[:, 4]) / 2,
-  )
+  x0, y0 = (_per_frame(v) for v in state.pose.T[3:5])
+  return x - x0 / 2, y - y0 / 2
 
 
 def _openings(head: Identity, state: State, x):

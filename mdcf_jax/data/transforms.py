@@ -95,32 +95,25 @@ def random_window(
 ) -> dict[str, np.ndarray]:
   """T consecutive frames of a clip: what diffusion and PBNet learn from.
 
-  A shorter clip is padded with its last frame, and `frame_mask` tells.
-
   Args:
-    record: a clip with sound.
-    rng: decides window, source frame and augmentation.
-    resolution: R.
-    num_frames: T.
+    record: a clip with sound; `draw_rows` tells what becomes of a short one.
+    rng, resolution, num_frames: randomness, R and T.
     source: 'first' frame of the window or 'random' frame of the clip.
     frames: whether to decode pictures at all; PBNet does not need them.
-    latents: `mean`, `logvar` `[J, N, h, w, 4]` and `source_index` `[J]` of the
-      whole clip; they take the place of `video`, one source of J is drawn, and
-      there is no augmentation, because the latents were made without.
+    latents: see `load_latents`; they take the place of `video`. One source of
+      J is drawn, and nothing is augmented, because the latents were not.
     augmentation: `flip` and `color_jitter` count; a window is not cropped.
 
   Returns:
     `audio_emb` `[T, D]`, `pose` `[T, 6]`, `blink` `[T, 2]`, `frame_mask`
     `[T]`, `face_box` `[4]` (the source's), `mouth_box` `[T, 4]`,
-    `source_pose` `[6]`, `source_blink` `[2]`; with frames `source`
-    `[R, R, 3]` and `video` `[T, R, R, 3]` in [-1, 1], or with latents
-    `source`, `z_mean` and `z_logvar` `[T, h, w, 4]`.
+    `source_pose` `[6]`, `source_blink` `[2]`; with frames also `source`
+    `[R, R, 3]` in [-1, 1] and `video` `[T, R, R, 3]`, or `z_mean` and
+    `z_logvar` `[T, h, w, 4]`.
   """
-  total = len(record['frames'])
-  start = int(rng.integers(max(1, total - num_frames + 1)))
-  rows = np.minimum(start + np.arange(num_frames), total - 1)
-  mask = (start + np.arange(num_frames) < total).astype(np.float32)
-  first = {'first': start, 'random': int(rng.integers(total))}[source]
+  rows, mask = draw_rows(rng, len(record['frames']), num_frames)
+  anywhere = int(rng.integers(len(record['frames'])))
+  first = {'first': int(rows[0]), 'random': anywhere}[source]
   if latents is not None:
     drawn = int(rng.integers(len(latents['source_index'])))
     first = int(latents['source_index'][drawn])
@@ -128,31 +121,53 @@ def random_window(
   flip = augmentation.flip and rng.random() < 0.5
   colors = random_colors(rng, augmentation.color_jitter)
 
-  sample = {
-    'audio_emb': _audio(record, rows) * mask[:, None],
-    'pose': record['pose'][rows],
-    'blink': record['blink'][rows],
-    'frame_mask': mask,
-    'face_box': record['face_box'][first],
-    'mouth_box': record['mouth_box'][rows],
-    'source_pose': record['pose'][first],
-    'source_blink': record['blink'][first],
-  }
-  sample = {k: np.asarray(v, np.float32) for k, v in sample.items()}
+  sample = _motion(record, rows, mask, first)
   if flip:
     sample = _flip_motion(sample)
   if not frames:
     return sample
-  needed = (first,) if latents is not None else (first, *rows)
+  needed = (first, *rows) if latents is None else (first,)
   images = load_frames(record, needed, resolution)
   images = apply_colors(images[:, :, ::-1] if flip else images, colors)
-  sample['source'] = images[0]
-  if latents is not None:
-    for key in ('mean', 'logvar'):
-      sample[f'z_{key}'] = latents[key][drawn, rows].astype(np.float32)
-  else:
-    sample['video'] = images[1:]
-  return sample
+
+  if latents is None:
+    return sample | {'source': images[0], 'video': images[1:]}
+  z = {f'z_{k}': latents[k][drawn, rows] for k in ('mean', 'logvar')}
+  z = {key: np.float32(value) for key, value in z.items()}
+  return sample | {'source': images[0]} | z
+
+
+def draw_rows(
+  rng: np.random.Generator, total: int, num_frames: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Draws a window of a clip of `total` frames.
+
+  Returns:
+    (rows, mask): frame numbers int `[num_frames]`, the last one repeated where
+    the clip is too short, and float32 `[num_frames]`, 0 there and else 1.
+  """
+  start = int(rng.integers(max(1, total - num_frames + 1)))
+  times = start + np.arange(num_frames)
+  return np.minimum(times, total - 1), np.float32(times < total)
+
+
+def _motion(
+  record: Mapping[str, Any], rows: np.ndarray, mask: np.ndarray, source: int
+) -> dict[str, np.ndarray]:
+  """Everything of a window but pictures; `source` is a frame's number."""
+  if not records.has_audio(record):
+    raise InputError(f'clip {record["id"]} has no sound')
+  sample = {
+    'audio_emb': np.float32(record['audio_emb'][rows]) * mask[:, None],
+    'pose': record['pose'][rows],
+    'blink': record['blink'][rows],
+    'frame_mask': mask,
+    'face_box': record['face_box'][source],
+    'mouth_box': record['mouth_box'][rows],
+    'source_pose': record['pose'][source],
+    'source_blink': record['blink'][source],
+  }
+  return {key: np.float32(value) for key, value in sample.items()}
 
 
 def load_frames(
@@ -278,12 +293,6 @@ def apply_colors(
   if np.all(gain == 1) and not offset.any():
     return np.ascontiguousarray(frames)
   return np.clip(frames * gain + offset, -1.0, 1.0)
-
-
-def _audio(record: Mapping[str, Any], rows: np.ndarray) -> np.ndarray:
-  if not records.has_audio(record):
-    raise InputError(f'clip {record["id"]} has no sound')
-  return record['audio_emb'][rows].astype(np.float32)
 
 
 def load_latents(
