@@ -19,7 +19,8 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 # Convolutions per block; the features are those after each block's first.
 VGG19_BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 1))
-KINDS = ('vgg19', 'random')
+# The image is compared at 1 / each of these sizes.
+FACTORS = dict(vgg19=(1, 2, 4, 8), random=(1, 4))
 
 
 class VGG19(nn.Module):
@@ -66,11 +67,9 @@ class Perceptual(nn.Module):
 
   Attributes:
     kind: 'vgg19' (parameters must be loaded) or 'random' (has none).
-    factors: the image is compared at 1 / each of these sizes.
   """
 
   kind: str = 'vgg19'
-  factors: tuple[int, ...] = (1, 2, 4, 8)
   dtype: Any = jnp.float32
 
   @nn.compact
@@ -82,8 +81,8 @@ class Perceptual(nn.Module):
     Raises:
       ValueError: unknown kind, or shapes that differ.
     """
-    if self.kind not in KINDS:
-      raise ValueError(f'perceptual {self.kind!r} is none of {KINDS}')
+    if self.kind not in FACTORS:
+      raise ValueError(f'perceptual {self.kind!r} is none of {list(FACTORS)}')
     if pred.shape != target.shape:
       raise ValueError(f'shapes differ: {pred.shape} and {target.shape}')
     network = _random_features
@@ -91,7 +90,7 @@ class Perceptual(nn.Module):
       network = VGG19(self.dtype, name='vgg19')
     pred, target = (pred + 1) / 2, jax.lax.stop_gradient(target + 1) / 2
     total = 0.0
-    for factor in self.factors:
+    for factor in FACTORS[self.kind]:
       # One pass for both: the batch is what a small image lacks.
       both = jnp.concatenate([pred, target])
       for features in network(resize.antialias_downsample(both, factor)):

@@ -7,7 +7,9 @@ MRAA; dawn.md section 1.7).
 import jax
 import jax.numpy as jnp
 
-from mdcf_jax.ops import warp
+from mdcf_jax.ops import resize, warp
+
+_COARSE = 32
 
 
 def random_deformation(
@@ -58,7 +60,9 @@ def deform_image(
 ) -> jax.Array:
   """Image `[B, H, W, C]` seen through the deformation, mirrored outside."""
   batch, height, width, _ = image.shape
-  grid = warp.identity_grid(height, width).reshape(1, -1, 2)
-  grid = jnp.broadcast_to(grid, (batch, height * width, 2))
-  grid = deform(deformation, grid).reshape(batch, height, width, 2)
+  # Smooth enough to be evaluated on a coarse grid.
+  points = warp.identity_grid(_COARSE, _COARSE).reshape(1, -1, 2)
+  points = jnp.broadcast_to(points, (batch, _COARSE**2, 2))
+  grid = deform(deformation, points).reshape(batch, _COARSE, _COARSE, 2)
+  grid = resize.resize_bilinear(grid, (height, width))
   return warp.warp(image, grid, padding='reflection')
