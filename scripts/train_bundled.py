@@ -17,6 +17,9 @@ import signal
 import subprocess
 import sys
 
+from mdcf_jax import weights
+from mdcf_jax.training import checkpoint
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUNDLED = ROOT / 'mdcf_jax' / 'bundled'
 PHASES = ('fde', 'lmae', 'diffusion', 'pbnet')
@@ -149,7 +152,7 @@ def has_weights(folder: pathlib.Path, phase: str) -> bool:
 def upstream(args: argparse.Namespace, phase: str) -> pathlib.Path:
   """Folder of a frozen phase: this run's if it was trained, else bundled."""
   trained = args.workdir / phase
-  return trained if trained.is_dir() else BUNDLED
+  return trained if checkpoint.is_run(trained) else BUNDLED
 
 
 def train(args: argparse.Namespace, phase: str) -> None:
@@ -180,14 +183,26 @@ def pack(args: argparse.Namespace) -> pathlib.Path:
   """Packs the runs; phases without a run come from the bundled folder."""
   packed = args.workdir / 'packed'
   shutil.rmtree(packed, ignore_errors=True)
+  trained = [name for name in PHASES if checkpoint.is_run(args.workdir / name)]
   call(
     *(sys.executable, '-m', 'mdcf_jax.cli.main', 'pack'),
     *('--runs', args.workdir, '--output', packed),
+    *('--phases', ','.join(trained)),
   )
-  for phase in PHASES:
-    if not has_weights(packed, phase) and has_weights(BUNDLED, phase):
-      shutil.copy2(BUNDLED / f'{phase}.safetensors', packed)
+  kept = [name for name in PHASES if name not in trained]
+  if kept:
+    keep_bundled(packed, kept)
   return packed
+
+
+def keep_bundled(packed: pathlib.Path, names: list[str]) -> None:
+  """Copies phases that were not trained here, and what config.json says."""
+  old, new = weights.load_config(BUNDLED), weights.load_config(packed)
+  for name in names:
+    shutil.copy2(BUNDLED / f'{name}.safetensors', packed)
+  for key in ('model', 'phases'):
+    new[key] = old[key] | new[key]
+  weights.save_config(packed, new)
 
 
 def evaluate(args: argparse.Namespace, folder: pathlib.Path, name: str) -> dict:
