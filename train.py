@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 
-from absl import flags
+from absl import app, flags
 from ml_collections import config_flags
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -43,6 +43,7 @@ def _parse(argv: list[str]) -> None:
   """Reads the flags."""
   from mdcf_jax.errors import InputError
 
+  app.define_help_flags()
   rest = flags.FLAGS(argv)
   for name in ('config', 'workdir'):
     if not flags.FLAGS[name].present:
@@ -76,6 +77,10 @@ def _reason(error: BaseException) -> str:
     if isinstance(seen, InputError) and '\n' not in str(seen):
       return str(seen)
     seen = seen.__cause__ or seen.__context__
+  if isinstance(error, (AttributeError, KeyError)):
+    # Its suggestion, where there is one, follows in a line of its own.
+    words = str(error.args[0]).replace('\\n', ' ').strip('"').split()
+    return f'the config has no such key: {" ".join(words)}'
   return ' '.join(str(error).split())
 
 

@@ -9,6 +9,7 @@ Loading never unpickles. Knows no model: shapes come from the caller.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
@@ -185,5 +186,6 @@ def _write(path: pathlib.Path, content: bytes) -> None:
     partial.write_bytes(content)
     os.replace(partial, path)
   except OSError as error:
-    partial.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+      partial.unlink()
     raise InputError(f'cannot write {path}: {error.strerror}') from error

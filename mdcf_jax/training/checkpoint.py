@@ -132,6 +132,7 @@ def load_run(
     InputError: there is no checkpoint.
   """
   import orbax.checkpoint as ocp
+  from etils import epath  # Orbax's own paths.
 
   if not is_run(workdir):
     raise InputError(f'{workdir} is no training run: it has no {FOLDER}')
@@ -141,21 +142,19 @@ def load_run(
       raise InputError(f'{workdir} has no checkpoint yet')
     config = checkpoints.config()
   folder = pathlib.Path(workdir).absolute() / FOLDER / str(step) / 'state'
+  saved = ocp.PyTreeCheckpointHandler().metadata(epath.Path(folder)).tree
+  item = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype),
+    {key: saved.get(key, {}) for key in ('ema_params', 'model_state')},
+  )
+  restore_args = jax.tree.map(
+    lambda _: ocp.RestoreArgs(restore_type=np.ndarray), item
+  )
+  args = ocp.args.PyTreeRestore(
+    item, restore_args=restore_args, partial_restore=True
+  )
   with ocp.PyTreeCheckpointer() as checkpointer:
-    saved = checkpointer.metadata(folder).item_metadata.tree
-    item = jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype),
-      {key: saved.get(key, {}) for key in ('ema_params', 'model_state')},
-    )
-    restore_args = jax.tree.map(
-      lambda _: ocp.RestoreArgs(restore_type=np.ndarray), item
-    )
-    tree = checkpointer.restore(
-      folder,
-      args=ocp.args.PyTreeRestore(
-        item, restore_args=restore_args, partial_restore=True
-      ),
-    )
+    tree = checkpointer.restore(folder, args=args)
   return {'params': tree['ema_params'], **tree['model_state']}, config, step
 
 

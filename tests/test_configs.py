@@ -1,0 +1,101 @@
+"""Variants: any order of parts, one error for an unknown part."""
+
+import itertools
+import json
+
+import pytest
+
+from configs import base, diffusion, fde, lmae, pbnet
+from mdcf_jax.errors import InputError
+
+PHASES = {'fde': fde, 'lmae': lmae, 'diffusion': diffusion, 'pbnet': pbnet}
+
+
+@pytest.mark.parametrize(
+  'variant,expected',
+  [
+    ('', ('base', 256, ())),
+    ('base', ('base', 256, ())),
+    ('tiny', ('tiny', 64, ())),
+    ('512', ('base', 512, ())),
+    ('mini,128', ('mini', 128, ())),
+    (' no_igc, 128 ,mini,d16', ('mini', 128, ('d16', 'no_igc'))),
+  ],
+)
+def test_parts_of_a_variant(variant, expected):
+  assert base.parse_variant(variant) == expected
+
+
+def test_order_of_parts_does_not_matter():
+  parts = ('mini', '128', 'd16', 'no_igc')
+  configs = {
+    lmae.get_config(','.join(order)).to_json()
+    for order in itertools.permutations(parts)
+  }
+  assert len(configs) == 1
+
+
+@pytest.mark.parametrize('variant', ['tinny', 'mini,1024', 'mini;256'])
+def test_unknown_part_lists_what_there_is(variant):
+  with pytest.raises(InputError) as error:
+    fde.get_config(variant)
+  message = str(error.value)
+  assert '\n' not in message
+  for part in ('base', 'mini', 'tiny', '64', '512', 'd16', 'no_igc'):
+    assert part in message
+
+
+@pytest.mark.parametrize('variant', ['mini,tiny', '64,128', 'mini,mini'])
+def test_two_sizes_are_an_error(variant):
+  with pytest.raises(InputError, match='more than one'):
+    fde.get_config(variant)
+
+
+@pytest.mark.parametrize('phase', PHASES)
+@pytest.mark.parametrize('size', base.SIZES)
+def test_every_phase_has_every_size(phase, size):
+  config = PHASES[phase].get_config(size)
+  assert config.phase == phase
+  assert config.size == size
+  assert config.resolution % 32 == 0
+  json.loads(config.to_json())  # Checkpoints store it as JSON.
+
+
+@pytest.mark.parametrize('phase', PHASES)
+def test_phases_invent_no_keys(phase):
+  """base.py defines every key but the weights of the loss."""
+
+  def keys(config):
+    flat = config.copy_and_resolve_references()
+    del flat.loss
+    return {
+      key for key in _flatten(flat.to_dict()) if not key.startswith('model.')
+    }
+
+  assert keys(PHASES[phase].get_config()) == keys(base.get_config(phase))
+
+
+def test_ablations_change_the_config():
+  plain, changed = lmae.get_config('mini'), lmae.get_config('mini,d16,no_igc')
+  assert len(changed.model.lmae.features) == len(plain.model.lmae.features) - 1
+  assert changed.loss.igc_weight == 0 < plain.loss.igc_weight
+
+
+def test_a_config_does_not_share_its_values():
+  first = fde.get_config('tiny')
+  first.model.fde.num_regions = 99
+  assert fde.get_config('tiny').model.fde.num_regions != 99
+
+
+def test_misspelt_keys_are_errors():
+  config = fde.get_config('tiny').lock()
+  with pytest.raises(AttributeError, match='learning_rate'):
+    config.optimizer.learning_rat = 1.0
+
+
+def _flatten(tree, prefix=''):
+  for key, value in tree.items():
+    if isinstance(value, dict):
+      yield from _flatten(value, f'{prefix}{key}.')
+    else:
+      yield prefix + key
