@@ -272,8 +272,8 @@ def _open(config: Any, split: str) -> tuple[Any, list[Any]]:
 
   data = config.data
   if data.dir:
-    infos = builder.read_index(data.dir, split)
     source = builder.open_source(data.dir, split)
+    infos = builder.read_index(data.dir, split)
     return CachedClips(source, int(data.cache_gb * 1e9)), infos
   if split not in ('train', 'val'):
     raise InputError(f'synthetic data has no split {split!r}')

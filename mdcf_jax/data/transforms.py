@@ -18,6 +18,7 @@ from mdcf_jax.errors import InputError
 
 # GUIDE_LANDMARKS mirrored: mouth corners and upper lids change places.
 FLIPPED_POINTS = (0, 1, 3, 2, 4, 6, 5, 7)
+_LATENTS = ('mean', 'logvar')
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 MOUTH_MARGIN = 0.02  # Of the image, kept around the mouth box in crops.
 
@@ -99,7 +100,7 @@ def random_window(
     record: a clip with sound; `draw_rows` tells what becomes of a short one.
     rng, resolution, num_frames: randomness, R and T.
     source: 'first' frame of the window or 'random' frame of the clip.
-    frames: whether to decode pictures at all; PBNet does not need them.
+    frames: whether to decode pictures; PBNet does not need them.
     latents: see `load_latents`; they take the place of `video`. One source of
       J is drawn, and nothing is augmented, because the latents were not.
     augmentation: `flip` and `color_jitter` count; a window is not cropped.
@@ -122,18 +123,15 @@ def random_window(
   colors = random_colors(rng, augmentation.color_jitter)
 
   sample = _motion(record, rows, mask, first)
-  if flip:
-    sample = _flip_motion(sample)
+  sample = _flip_motion(sample) if flip else sample
   if not frames:
     return sample
   needed = (first, *rows) if latents is None else (first,)
   images = load_frames(record, needed, resolution)
   images = apply_colors(images[:, :, ::-1] if flip else images, colors)
-
   if latents is None:
     return sample | {'source': images[0], 'video': images[1:]}
-  z = {f'z_{k}': latents[k][drawn, rows] for k in ('mean', 'logvar')}
-  z = {key: np.float32(value) for key, value in z.items()}
+  z = {f'z_{k}': np.float32(latents[k][drawn, rows]) for k in _LATENTS}
   return sample | {'source': images[0]} | z
 
 
@@ -309,7 +307,7 @@ def load_latents(
   path = pathlib.Path(folder) / f'{record["id"]}.npz'
   try:
     with np.load(path, allow_pickle=False) as stored:
-      latents = {k: stored[k] for k in ('source_index', 'mean', 'logvar')}
+      latents = {k: stored[k] for k in ('source_index', *_LATENTS)}
   except (OSError, ValueError, KeyError) as error:
     raise InputError(f'{path}: no usable latents ({error})') from error
   frames = len(record['frames'])

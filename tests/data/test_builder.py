@@ -1,0 +1,117 @@
+"""Records to array_record and back, without TensorFlow."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from mdcf_jax.data import builder, records, synthetic
+from mdcf_jax.errors import InputError
+
+
+@pytest.fixture(scope='module')
+def clips():
+  loud = [synthetic.make_clip(seed, 6 + seed, 32) for seed in range(3)]
+  silent = synthetic.make_clip(9, 5, 32) | {
+    'audio_emb': np.zeros((0, 320), np.float16),
+    'waveform': np.zeros(0, np.int16),
+  }
+  return [*loud, silent]
+
+
+@pytest.fixture(scope='module')
+def dataset(clips, tmp_path_factory):
+  folder = tmp_path_factory.mktemp('data')
+  paths = []
+  for clip in clips:
+    paths.append(folder / f'{clip["id"]}.npz')
+    records.save(paths[-1], clip)
+  builder.build({'train': paths[:3], 'val': paths[3:]}, folder / 'set')
+  return folder / 'set'
+
+
+def _assert_equal(found, expected):
+  assert set(found) == set(expected)
+  for key, value in expected.items():
+    if isinstance(value, np.ndarray):
+      assert found[key].dtype == value.dtype
+      np.testing.assert_array_equal(found[key], value)
+    else:
+      assert found[key] == value, key
+
+
+def test_npz_round_trip(clips, tmp_path):
+  for clip in clips:
+    records.save(tmp_path / 'a.npz', clip)
+    _assert_equal(records.load(tmp_path / 'a.npz'), clip)
+  assert [path.name for path in tmp_path.iterdir()] == ['a.npz']
+
+
+def test_dataset_round_trip(clips, dataset):
+  expected = {clip['id']: clip for clip in clips}
+  for split, count in (('train', 3), ('val', 1)):
+    source = builder.open_source(dataset, split)
+    assert len(source) == count
+    for index in reversed(range(count)):  # Random access.
+      record = records.from_source(source[index])
+      _assert_equal(record, expected[record['id']])
+
+
+def test_index_has_the_order_of_the_source(dataset):
+  source = builder.open_source(dataset, 'train')
+  index = builder.read_index(dataset, 'train')
+  assert [info.id.encode() for info in index] == [
+    source[i]['id'] for i in range(len(source))
+  ]
+  assert [info.has_audio for info in index] == [True] * 3
+  assert not builder.read_index(dataset, 'val')[0].has_audio
+
+
+def test_dataset_without_an_index_is_read(dataset, tmp_path):
+  import shutil
+
+  copy = shutil.copytree(dataset, tmp_path / 'copy')
+  next(copy.rglob(builder.INDEX)).unlink()
+  expected = builder.read_index(dataset, 'train')
+  assert builder.read_index(copy, 'train') == expected
+
+
+def test_tfds_reads_it_by_name(dataset):
+  import tensorflow_datasets as tfds
+
+  source = tfds.data_source('talking_heads', split='val', data_dir=str(dataset))
+  assert len(source) == 1
+
+
+def test_tensorflow_is_never_imported(dataset):
+  code = (
+    'import sys\n'
+    'from mdcf_jax.data import builder, pipeline\n'
+    f'source = builder.open_source({str(dataset)!r}, "train")\n'
+    'source[0]\n'
+    'assert "tensorflow" not in sys.modules'
+  )
+  subprocess.run([sys.executable, '-c', code], check=True)
+  assert 'tensorflow' not in sys.modules
+
+
+def test_errors_name_the_folder(dataset, tmp_path):
+  with pytest.raises(InputError, match='no such folder'):
+    builder.open_source(tmp_path / 'absent', 'train')
+  with pytest.raises(InputError, match='not a prepared dataset'):
+    builder.open_source(tmp_path, 'train')
+  with pytest.raises(InputError, match="no split 'test'; it has train, val"):
+    builder.open_source(dataset, 'test')
+  with pytest.raises(InputError, match='no clips'):
+    builder.build({'train': []}, tmp_path)
+
+
+def test_broken_records_are_refused(clips, tmp_path):
+  with pytest.raises(InputError, match='7 rows of pose for 6 frames'):
+    records.validate(clips[0] | {'pose': np.zeros((7, 6), np.float32)})
+  with pytest.raises(InputError, match='blink is float64'):
+    records.validate(clips[0] | {'blink': np.zeros((6, 2))})
+  (tmp_path / 'a.npz').write_bytes(b'PK no zip')
+  with pytest.raises(InputError, match='not a prepared clip'):
+    records.load(tmp_path / 'a.npz')

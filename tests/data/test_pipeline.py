@@ -1,0 +1,210 @@
+"""The stream of batches: repeatable, resumable, equal on any host count."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from configs import base
+from mdcf_jax.data import builder, pipeline, records, synthetic
+from mdcf_jax.errors import InputError
+
+PHASES = ('fde', 'lmae', 'diffusion', 'pbnet')
+
+
+def _config(phase='fde', **data):
+  config = base.get_config(phase, 'tiny')
+  config.batch_size, config.resolution = 8, 32
+  config.data.num_frames = 6
+  config.data.synthetic_clips, config.data.synthetic_frames = 4, 8
+  config.data.update(data)
+  return config
+
+
+def _stream(config, split='train', index=0, count=1, **kwargs):
+  return pipeline.create_dataset(
+    config, split, process_index=index, process_count=count, **kwargs
+  )
+
+
+def _take(stream, count):
+  return [next(stream) for _ in range(count)]
+
+
+def _assert_equal(found, expected):
+  assert len(found) == len(expected)
+  for one, other in zip(found, expected):
+    assert set(one) == set(other)
+    for key in one:
+      np.testing.assert_array_equal(one[key], other[key], err_msg=key)
+
+
+@pytest.mark.parametrize('phase', PHASES)
+def test_batches_of_each_phase(phase):
+  batch = next(_stream(_config(phase)))
+  assert set(batch) == set(pipeline.PHASE_KEYS[phase])
+  pair = {
+    'source': (8, 32, 32, 3),
+    'driving': (8, 32, 32, 3),
+    'source_landmarks': (8, 8, 2),
+    'driving_landmarks': (8, 8, 2),
+    'mouth_box': (8, 4),
+  }
+  window = {
+    'source': (8, 32, 32, 3),
+    'source_pose': (8, 6),
+    'source_blink': (8, 2),
+    'video': (8, 6, 32, 32, 3),
+    'audio_emb': (8, 6, 320),
+    'pose': (8, 6, 6),
+    'blink': (8, 6, 2),
+    'face_box': (8, 4),
+    'mouth_box': (8, 6, 4),
+    'frame_mask': (8, 6),
+  }
+  shapes = pair if phase in ('fde', 'lmae') else window
+  for key, value in batch.items():
+    assert value.dtype == np.float32
+    assert value.shape == shapes[key]
+    assert np.isfinite(value).all()
+  for key in {'source', 'driving', 'video'} & set(batch):
+    assert -1 <= batch[key].min() < -0.2 and 0.2 < batch[key].max() <= 1
+
+
+@pytest.mark.parametrize('phase', PHASES)
+def test_seed_and_step_decide_the_batch(phase):
+  batches = _take(_stream(_config(phase)), 4)
+  _assert_equal(_take(_stream(_config(phase)), 4), batches)
+  threads = _config(phase, num_threads=1, prefetch=1)
+  _assert_equal(_take(_stream(threads), 4), batches)
+  _assert_equal(_take(_stream(_config(phase), start_step=2), 2), batches[2:])
+  other = next(_stream(_config(phase), seed=1))
+  key = sorted(batches[0])[0]
+  assert not np.array_equal(other[key], batches[0][key])
+
+
+@pytest.mark.parametrize('count', [2, 4])
+def test_any_number_of_hosts_draws_the_same_samples(count):
+  whole = _take(_stream(_config()), 3)
+  hosts = [
+    _take(_stream(_config(), index=i, count=count), 3) for i in range(count)
+  ]
+  for step in range(3):
+    for key, expected in whole[step].items():
+      parts = np.stack([host[step][key] for host in hosts], axis=1)
+      joined = parts.reshape(expected.shape)  # Sample i is on host i % count.
+      np.testing.assert_array_equal(joined, expected)
+
+
+@pytest.mark.parametrize('phase', ['fde', 'diffusion'])
+def test_state_is_restored_exactly(phase):
+  stream = _stream(_config(phase))
+  _take(stream, 3)
+  state = stream.get_state()
+  expected = _take(stream, 4)
+  fresh = _stream(_config(phase))
+  fresh.set_state(state)
+  _assert_equal(_take(fresh, 4), expected)
+  used = _stream(_config(phase))
+  _take(used, 5)
+  used.set_state(state)
+  _assert_equal(_take(used, 4), expected)
+
+
+def test_every_identity_is_seen_once_an_epoch():
+  infos = [
+    builder.ClipInfo(str(i), 'a' if i else 'b', 9, True) for i in range(9)
+  ]
+  groups = pipeline.group_clips(_config(), infos)
+  assert sorted(len(group) for group in groups) == [1, 8]
+  config = _config(balance_identities=False)
+  assert len(pipeline.group_clips(config, infos)) == 9
+
+
+def test_clips_without_sound_are_for_pairs_only():
+  infos = [
+    builder.ClipInfo('1', 'a', 9, False),
+    builder.ClipInfo('2', 'b', 9, True),
+  ]
+  assert len(pipeline.group_clips(_config('lmae'), infos)) == 2
+  groups = pipeline.group_clips(_config('pbnet'), infos)
+  assert [group.tolist() for group in groups] == [[1]]
+  with pytest.raises(InputError, match='no clip with sound'):
+    pipeline.group_clips(_config('diffusion'), infos[:1])
+
+
+def test_validation_is_not_augmented_and_has_other_people():
+  config = _config(flip=True, min_zoom=0.3, color_jitter=0.9)
+  plain = _config(flip=False, min_zoom=1.0, color_jitter=0.0, swap=False)
+  _assert_equal(
+    _take(_stream(config, 'val'), 2), _take(_stream(plain, 'val'), 2)
+  )
+  seeds = {
+    record['identity']
+    for split in ('train', 'val')
+    for record in pipeline.SyntheticClips(split, 3, 2, 32)
+  }
+  assert len(seeds) == 6
+
+
+@pytest.fixture(scope='module')
+def prepared(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('prepared')
+  paths = []
+  for seed in range(3):
+    paths.append(folder / f'{seed}.npz')
+    records.save(paths[-1], synthetic.make_clip(seed, 8, 64))
+  builder.build({'train': paths}, folder / 'set')
+  return str(folder / 'set')
+
+
+def test_prepared_data_and_its_memory(prepared):
+  config = _config(dir=prepared, cache_gb=0.0)
+  batches = _take(_stream(config), 3)
+  config.data.cache_gb = 1.0
+  _assert_equal(_take(_stream(config), 3), batches)
+  with pytest.raises(InputError, match="no split 'val'"):
+    _stream(config, 'val')
+
+
+def test_memory_of_read_clips_is_bounded(prepared):
+  source = builder.open_source(prepared, 'train')
+  size = sum(map(len, source[0]['frames']))
+  clips = pipeline.CachedClips(source, int(1.5 * size))
+  for index in (0, 1, 2, 0):
+    assert clips[index]['id'] == source[index]['id'].decode()
+  assert clips._size <= 1.5 * size
+
+
+def test_cached_latents(prepared, tmp_path):
+  for info in builder.read_index(prepared, 'train'):
+    np.savez(
+      tmp_path / f'{info.id}.npz',
+      source_index=np.array([0, 7]),
+      mean=np.ones((2, 8, 1, 1, 4), np.float16),
+      logvar=np.zeros((2, 8, 1, 1, 4), np.float16),
+    )
+  config = _config('diffusion', dir=prepared, latents=str(tmp_path))
+  batch = next(_stream(config))
+  assert 'video' not in batch
+  assert batch['z_mean'].shape == batch['z_logvar'].shape == (8, 6, 1, 1, 4)
+  assert batch['source'].shape == (8, 32, 32, 3)
+
+
+def test_keys_choose_arrays():
+  batch = next(_stream(_config(keys=('source', 'driving'))))
+  assert set(batch) == {'source', 'driving'}
+  with pytest.raises(InputError, match='fde has no video'):
+    _stream(_config(keys=('source', 'video')))
+
+
+def test_bad_values_are_refused():
+  for data in ({'source': 'last'}, {'min_zoom': 0.0}, {'min_zoom': 2.0}):
+    with pytest.raises(InputError, match='config.data'):
+      _stream(_config(**data))
+  with pytest.raises(InputError, match='no such folder'):
+    _stream(_config(dir='/absent'))
+
+
+def test_no_tensorflow():
+  assert 'tensorflow' not in sys.modules

@@ -1,0 +1,209 @@
+"""Crops, mirrors and windows: pictures and numbers move together."""
+
+import numpy as np
+import pytest
+
+from mdcf_jax.data import records, synthetic, talking_head, transforms
+from mdcf_jax.errors import InputError
+
+
+@pytest.fixture(scope='module')
+def record():
+  return synthetic.make_clip(0, 20, 64)
+
+
+def test_decoded_frames_are_those_stored(record):
+  head = synthetic.make_identity(0)
+  state, _ = synthetic.make_motion(0, 20, head.pitch_hz)
+  drawn = talking_head.render(head, state, 64)
+  loaded = transforms.load_frames(record, range(20), 64)
+  assert loaded.dtype == np.float32 and np.abs(loaded).max() <= 1
+  # JPEG at quality 95: a few of 255 levels.
+  assert np.abs((loaded + 1) * 127.5 - drawn).mean() < 2
+
+
+def test_pair_has_two_different_frames(record):
+  for seed in range(10):
+    rng = np.random.default_rng(seed)
+    sample = transforms.random_pair(record, rng, 64)
+    assert sample['source'].shape == (64, 64, 3)
+    assert np.abs(sample['source'] - sample['driving']).max() > 0
+
+
+def test_pair_takes_frames_where_a_face_was_found(record):
+  detected = np.zeros(20, bool)
+  detected[[4, 9]] = True
+  record = record | {'detected': detected}
+  rng = np.random.default_rng(0)
+  sample = transforms.random_pair(record, rng, 64)
+  found = {sample[f'{k}_landmarks'].tobytes() for k in ('source', 'driving')}
+  assert found == {record['landmarks'][t].tobytes() for t in (4, 9)}
+
+
+def test_flip_of_points_is_its_own_inverse_and_swaps_sides():
+  points = np.random.default_rng(0).random((3, 8, 2)).astype(np.float32)
+  flipped = transforms.flip_points(points)
+  np.testing.assert_allclose(transforms.flip_points(flipped), points, atol=1e-6)
+  np.testing.assert_allclose(flipped[:, 2, 0], 1 - points[:, 3, 0], atol=1e-6)
+  np.testing.assert_allclose(flipped[:, 5, 1], points[:, 6, 1], atol=1e-6)
+
+
+def test_mirrored_head_has_the_mirrored_numbers():
+  """Flipping pose, blink and points equals drawing the mirrored state."""
+  head = synthetic.make_identity(0)
+  state, _ = synthetic.make_motion(0, 10)
+  blink = state.blink * np.float32([1.0, 0.4])  # A wink tells the eyes apart.
+  state = talking_head.State(state.pose, blink, state.mouth)
+  mirrored = talking_head.State(
+    transforms.flip_pose(state.pose), blink[:, ::-1], state.mouth
+  )
+  np.testing.assert_allclose(
+    transforms.flip_points(talking_head.landmarks(head, state)),
+    talking_head.landmarks(head, mirrored),
+    atol=1e-5,
+  )
+  np.testing.assert_allclose(
+    transforms.flip_boxes(synthetic.mouth_boxes(head, state)),
+    synthetic.mouth_boxes(head, mirrored),
+    atol=1e-5,
+  )
+
+
+def test_crop_contains_the_mouth_and_keeps_points_on_their_pixels(record):
+  for seed in range(50):
+    rng = np.random.default_rng(seed)
+    mouths = record['mouth_box'][rng.integers(0, 20, 2)]
+    x0, y0, x1, y1 = transforms.random_crop(rng, mouths, 0.5)
+    assert 0 <= x0 and 0 <= y0 and x1 <= 1 + 1e-9 and y1 <= 1 + 1e-9
+    np.testing.assert_allclose(x1 - x0, y1 - y0)
+    assert 0.5 <= x1 - x0 <= 1
+    assert x0 <= mouths[:, 0].min() and x1 >= mouths[:, 2].max()
+    assert y0 <= mouths[:, 1].min() and y1 >= mouths[:, 3].max()
+  # A white dot stays under its point.
+  image = np.zeros((64, 64, 3), np.uint8)
+  image[40:42, 20:22] = 255
+  crop = (0.25, 0.5, 0.75, 1.0)
+  cropped = transforms.resize(image, 64, crop)
+  point = transforms.move_points(np.array([21 / 64, 41 / 64]), crop)
+  row, column = np.unravel_index(cropped[..., 0].argmax(), (64, 64))
+  assert abs(point[0] * 64 - column - 0.5) <= 2
+  assert abs(point[1] * 64 - row - 0.5) <= 2
+
+
+def test_mouth_that_does_not_fit_takes_the_whole_image():
+  mouths = np.array([[0.0, 0.1, 1.0, 0.9], [0.2, 0.4, 0.5, 0.6]])
+  rng = np.random.default_rng(0)
+  assert transforms.random_crop(rng, mouths, 0.5) == transforms.WHOLE
+
+
+@pytest.mark.parametrize('size', [16, 32, 48])
+def test_resize_keeps_the_mean(size):
+  image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+  reduced = transforms.resize(image, size)
+  assert reduced.shape == (size, size, 3)
+  assert abs(reduced.mean() - image.mean()) < 2  # Rounding, and the borders.
+
+
+def test_short_clip_is_padded_and_masked(record):
+  rng = np.random.default_rng(0)
+  sample = transforms.random_window(record, rng, 32, 32)
+  assert sample['frame_mask'].tolist() == [1] * 20 + [0] * 12
+  assert sample['video'].shape == (32, 32, 32, 3)
+  assert not sample['audio_emb'][20:].any()
+  for key in ('pose', 'blink', 'mouth_box', 'video'):
+    last = np.broadcast_to(sample[key][19], sample[key][20:].shape)
+    np.testing.assert_array_equal(sample[key][20:], last)
+
+
+def test_window_is_consecutive_and_the_source_is_its_first_frame(record):
+  rng = np.random.default_rng(3)
+  sample = transforms.random_window(record, rng, 64, 8)
+  start = np.flatnonzero((record['pose'] == sample['pose'][0]).all(1))[0]
+  np.testing.assert_array_equal(
+    sample['pose'], record['pose'][start : start + 8]
+  )
+  np.testing.assert_array_equal(
+    sample['audio_emb'],
+    record['audio_emb'][start : start + 8].astype(np.float32),
+  )
+  np.testing.assert_array_equal(sample['source'], sample['video'][0])
+  np.testing.assert_array_equal(sample['source_pose'], sample['pose'][0])
+
+
+def test_source_may_be_any_frame(record):
+  poses = set()
+  for seed in range(20):
+    rng = np.random.default_rng(seed)
+    sample = transforms.random_window(record, rng, 32, 4, source='random')
+    poses.add(sample['source_pose'].tobytes())
+  assert len(poses) > 8
+
+
+def test_window_flips_everything_together(record):
+  flips = 0
+  for seed in range(8):
+    plain, flipped = (
+      transforms.random_window(
+        record,
+        np.random.default_rng(seed),
+        32,
+        4,
+        augmentation=transforms.Augmentation(flip=flip),
+      )
+      for flip in (False, True)
+    )
+    if np.array_equal(plain['video'], flipped['video']):
+      continue
+    flips += 1
+    mirrored = plain['video'][:, :, ::-1]
+    np.testing.assert_array_equal(flipped['video'], mirrored)
+    pose = transforms.flip_pose(plain['pose'])
+    np.testing.assert_array_equal(flipped['pose'], pose)
+    np.testing.assert_array_equal(flipped['blink'], plain['blink'][:, ::-1])
+    np.testing.assert_array_equal(flipped['audio_emb'], plain['audio_emb'])
+  assert 1 <= flips <= 7
+
+
+def test_cached_latents_take_the_place_of_frames(record, tmp_path):
+  mean = np.random.default_rng(0).random((2, 20, 2, 2, 4)).astype(np.float16)
+  np.savez(
+    tmp_path / f'{record["id"]}.npz',
+    source_index=np.array([3, 11]),
+    mean=mean,
+    logvar=-mean,
+  )
+  latents = transforms.load_latents(tmp_path, record)
+  rng = np.random.default_rng(0)
+  flip = transforms.Augmentation(flip=True, color_jitter=0.5)
+  sample = transforms.random_window(
+    record, rng, 64, 6, latents=latents, augmentation=flip
+  )
+  assert 'video' not in sample
+  drawn = int(np.array_equal(sample['source_pose'], record['pose'][11]))
+  start = np.flatnonzero((record['pose'] == sample['pose'][0]).all(1))[0]
+  expected = mean[drawn, start : start + 6].astype(np.float32)
+  np.testing.assert_array_equal(sample['z_mean'], expected)
+  np.testing.assert_array_equal(sample['z_logvar'], -expected)
+  source = transforms.load_frames(record, [(3, 11)[drawn]], 64)[0]
+  np.testing.assert_array_equal(sample['source'], source)
+
+
+def test_latents_of_another_clip_are_refused(record, tmp_path):
+  with pytest.raises(InputError, match='no usable latents'):
+    transforms.load_latents(tmp_path, record)
+  np.savez(
+    tmp_path / f'{record["id"]}.npz',
+    source_index=np.arange(1),
+    mean=np.zeros((1, 5, 2, 2, 4)),
+    logvar=np.zeros((1, 5, 2, 2, 4)),
+  )
+  with pytest.raises(InputError, match='20 frames'):
+    transforms.load_latents(tmp_path, record)
+
+
+def test_clip_without_sound_is_for_pairs_only(record):
+  silent = record | {'audio_emb': np.zeros((0, 320), np.float16)}
+  assert not records.has_audio(silent)
+  transforms.random_pair(silent, np.random.default_rng(0), 32)
+  with pytest.raises(InputError, match='no sound'):
+    transforms.random_window(silent, np.random.default_rng(0), 32, 4)
