@@ -124,7 +124,8 @@ class Pipeline:
         f'{folder / weights.CONFIG_NAME} describes no model: {error}'
       ) from error
     return cls(
-      config, {name: weights.load(folder, name, shapes[name]) for name in NAMES}
+      config,
+      {name: weights.load(folder, name, shapes[name]) for name in shapes},
     )
 
   @property
@@ -183,6 +184,9 @@ class Pipeline:
     Raises:
       InputError: something given cannot be used.
     """
+    for name in NAMES:
+      if name not in self.variables:
+        raise InputError(f'these weights lack the phase {name!r}')
     resolution = inputs.check_resolution(resolution, self.resolution)
     inputs.check_sampling(seed, steps, sampler, guidance_scale)
     self.timings = {}
@@ -338,7 +342,7 @@ def _split(variables):
 
 
 def _build(config: dict[str, Any]) -> dict[str, Any]:
-  """Returns the phases of `config.json`, without their losses."""
+  """Returns the phases that `config.json` has weights of."""
   settings = ConfigDict(
     dict(
       model=_tuples(config['model']),
@@ -348,7 +352,8 @@ def _build(config: dict[str, Any]) -> dict[str, Any]:
       loss={},
     )
   )
-  return {name: PHASES[name].from_config(settings) for name in NAMES}
+  names = [name for name in NAMES if name in config['phases']]
+  return {name: PHASES[name].from_config(settings) for name in names}
 
 
 def _tuples(value: Any) -> Any:
@@ -361,8 +366,14 @@ def _tuples(value: Any) -> Any:
 def _shapes(phases: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
   """Returns the abstract variables of each phase; allocates nothing."""
   size, length = int(config['resolution']), 16
-  small = size // phases['fde'].fde.scale // phases['lmae'].lmae.factor
-  z = length, small, small, phases['lmae'].lmae.latent_channels
+  channels, factor = 4, 32
+  if 'lmae' in phases:
+    lmae = phases['lmae'].lmae
+    channels, factor = (
+      lmae.latent_channels,
+      phases['lmae'].fde.scale * lmae.factor,
+    )
+  z = length, size // factor, size // factor, channels
   shapes = dict(
     source=(size, size, 3),
     driving=(size, size, 3),

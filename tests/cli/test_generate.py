@@ -35,6 +35,14 @@ def write_float_wav(path: pathlib.Path, samples: np.ndarray) -> None:
   path.write_bytes(header + form + b'data' + size + data)
 
 
+@pytest.fixture(scope='module', autouse=True)
+def cache(tmp_path_factory):
+  """Compiled programs go to a folder of this test, not to the user's."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setenv('XDG_CACHE_HOME', str(tmp_path_factory.mktemp('cache')))
+    yield
+
+
 @pytest.fixture(scope='module')
 def files(tmp_path_factory, tiny_weights) -> pathlib.Path:
   """A folder of good and bad files."""
@@ -87,13 +95,13 @@ def _spoil(folder: pathlib.Path) -> None:
   (folder / 'no-config' / 'config.json').unlink()
 
 
-def arguments(files: pathlib.Path, output: pathlib.Path, weights, **given):
+def arguments(files: pathlib.Path, output: pathlib.Path, model, **given):
   """Command line of a run that works, with some flags replaced."""
   flags = dict(
     image=files / 'me.png',
     audio=files / 'talk.wav',
     output=output,
-    weights=weights,
+    weights=model,
     steps=1,
   )
   flags |= given
