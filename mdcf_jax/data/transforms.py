@@ -112,9 +112,9 @@ def random_window(
     `[R, R, 3]` in [-1, 1] and `video` `[T, R, R, 3]`, or `z_mean` and
     `z_logvar` `[T, h, w, 4]`.
   """
-  rows, mask = draw_rows(rng, len(record['frames']), num_frames)
-  anywhere = int(rng.integers(len(record['frames'])))
-  first = {'first': int(rows[0]), 'random': anywhere}[source]
+  total = len(record['frames'])
+  rows, mask = draw_rows(rng, total, num_frames)
+  first = {'first': int(rows[0]), 'random': int(rng.integers(total))}[source]
   if latents is not None:
     drawn = int(rng.integers(len(latents['source_index'])))
     first = int(latents['source_index'][drawn])
@@ -130,10 +130,11 @@ def random_window(
   images = load_frames(record, needed, resolution)
   images = apply_colors(images, colors)
   images = images[:, :, ::-1] if flip else images
+  sample['source'] = images[0]
   if latents is None:
-    return sample | {'source': images[0], 'video': images[1:]}
+    return sample | {'video': images[1:]}
   z = {f'z_{k}': np.float32(latents[k][drawn, rows]) for k in _LATENTS}
-  return sample | {'source': images[0]} | z
+  return sample | z
 
 
 def draw_rows(
