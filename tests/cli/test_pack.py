@@ -1,0 +1,104 @@
+"""`mdcf pack` and `mdcf info`: runs to a folder of weights, and its table."""
+
+import numpy as np
+import pytest
+
+from configs import fde, lmae
+from mdcf_jax import weights
+from mdcf_jax.cli import main as cli
+from mdcf_jax.cli import pack
+from mdcf_jax.training.checkpoint import Checkpoints
+from mdcf_jax.training.state import TrainState
+
+
+@pytest.fixture
+def runs(tmp_path):
+  """Workdirs of an FDE and an LMAE, with made-up arrays."""
+  for module in (fde, lmae):
+    _save(module.get_config('tiny'), tmp_path / 'runs')
+  return tmp_path / 'runs'
+
+
+def _save(config, folder):
+  """Writes a checkpoint whose average differs from its parameters."""
+  state = TrainState(
+    step=np.int32(7),
+    params={'kernel': np.zeros((3, 4), np.float32)},
+    model_state={'batch_stats': {'mean': np.full(4, 1.001, np.float32)}},
+    ema_params={'kernel': np.ones((3, 4), np.float32)},
+    opt_state=(),
+  )
+  with Checkpoints(folder / config.phase) as checkpoints:
+    checkpoints.save(state, {'next': 7}, config.to_dict())
+
+
+def run_pack(runs, output, phases='fde,lmae'):
+  return cli.main(
+    ['pack', f'--runs={runs}', f'--output={output}', f'--phases={phases}']
+  )
+
+
+def test_packed_weights_are_the_average(runs, tmp_path):
+  assert run_pack(runs, tmp_path / 'model') == 0
+  files = {path.name for path in (tmp_path / 'model').iterdir()}
+  assert files == {'config.json', 'fde.safetensors', 'lmae.safetensors'}
+  variables = weights.load(tmp_path / 'model', 'fde')
+  np.testing.assert_array_equal(variables['params']['kernel'], 1)
+  np.testing.assert_array_equal(
+    variables['batch_stats']['mean'], np.float32(1.001)
+  )
+  config = weights.load_config(tmp_path / 'model')
+  tiny = lmae.get_config('tiny')
+  assert config['model']['lmae']['features'] == list(tiny.model.lmae.features)
+  assert config['resolution'] == tiny.resolution
+  assert config['phases']['fde']['steps'] == 7
+  assert {path.name for path in tmp_path.iterdir()} == {'runs', 'model'}
+
+
+def test_older_weights_are_replaced(runs, tmp_path):
+  assert run_pack(runs, tmp_path / 'model', 'fde,lmae') == 0
+  assert run_pack(runs, tmp_path / 'model', 'fde') == 0
+  assert not (tmp_path / 'model' / 'lmae.safetensors').exists()
+
+
+def test_other_folders_are_not_replaced(runs, tmp_path, capsys):
+  (tmp_path / 'photos').mkdir()
+  (tmp_path / 'photos' / 'me.jpg').write_text('dear')
+  assert run_pack(runs, tmp_path / 'photos') == 2
+  assert 'no folder of weights' in capsys.readouterr().err
+  assert (tmp_path / 'photos' / 'me.jpg').read_text() == 'dear'
+
+
+def test_missing_phase(runs, tmp_path, capsys):
+  assert run_pack(runs, tmp_path / 'model', 'fde,lmae,pbnet') == 2
+  assert 'pbnet is no training run' in capsys.readouterr().err
+  assert not (tmp_path / 'model').exists()
+
+
+def test_unknown_phase(runs, tmp_path, capsys):
+  assert run_pack(runs, tmp_path / 'model', 'fde,lame') == 2
+  assert "unknown phase 'lame'" in capsys.readouterr().err
+
+
+def test_phases_of_different_models(runs, tmp_path, capsys):
+  other = fde.get_config('tiny')
+  other.model.fde.num_regions = 5
+  _save(other, tmp_path / 'others')
+  _save(lmae.get_config('tiny'), tmp_path / 'others')
+  assert run_pack(tmp_path / 'others', tmp_path / 'model') == 2
+  message = capsys.readouterr().err
+  assert 'model.fde.num_regions = 5' in message and message.count('\n') == 1
+
+
+def test_info(runs, tmp_path, capsys):
+  pack.pack(runs, tmp_path / 'model', ['fde', 'lmae'])
+  assert cli.main(['info', str(tmp_path / 'model')]) == 0
+  table = capsys.readouterr().out
+  assert '64 x 64 pixels' in table
+  row = next(line for line in table.splitlines() if line.startswith('fde'))
+  assert row.split()[1:4:2] == ['12', '7']  # Parameters and steps.
+
+
+def test_info_without_weights(tmp_path, capsys):
+  assert cli.main(['info', str(tmp_path / 'absent')]) == 2
+  assert 'no folder of weights' in capsys.readouterr().err
