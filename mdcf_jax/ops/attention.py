@@ -122,7 +122,7 @@ def temporal_attention(
   )
   if bias_table is not None:
     scores += relative_bias(bias_table, offsets, max_distance)
-  allowed = keys[:, :, None, None, None, None] > 0
+  allowed = keys[:, :, None, None, None] > 0
   if window is not None:
     allowed = allowed & (np.abs(offsets) <= window)
   weights = jax.nn.softmax(jnp.where(allowed, scores, MASKED), axis=-1)

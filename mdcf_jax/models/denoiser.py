@@ -1,0 +1,230 @@
+"""The denoiser of Microscope: conditions, then the 3-D U-Net over latents.
+
+What is the same for all frames (the source's features, the face box) is
+reduced to the latent's size and convolved once per clip; what belongs to a
+frame (sound, change of pose, change of blink) goes to cross attentions.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from mdcf_jax.models.audio import AudioEncoder
+from mdcf_jax.models.layers import FrameGroupNorm, SpatialConv
+from mdcf_jax.models.unet3d import UNet3D
+from mdcf_jax.ops.boxes import box_coverage
+
+STREAMS = ('audio', 'pose', 'blink')
+
+
+class DownBlock(nn.Module):
+  """Residual block of stride 2 (GroupNorm, SiLU, convolution, twice)."""
+
+  features: int
+  num_groups: int = 8
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Maps `[B, H, W, C]` to `[B, H / 2, W / 2, C']`."""
+    mask = jnp.ones((x.shape[0], 1))
+
+    def norm(x, name):
+      return FrameGroupNorm(self.num_groups, name=name)(x, mask)
+
+    h = nn.silu(norm(x, 'norm_1'))
+    h = SpatialConv(self.features, stride=2, dtype=self.dtype, name='conv_1')(h)
+    h = nn.silu(norm(h, 'norm_2'))
+    h = SpatialConv(self.features, dtype=self.dtype, name='conv_2')(h)
+    x = nn.avg_pool(x, (2, 2), (2, 2))
+    return h + nn.Dense(self.features, dtype=self.dtype, name='skip')(x)
+
+
+class SourceStem(nn.Module):
+  """E(x_src) at H/4 reduced to the latent's size.
+
+  Attributes:
+    features: channels of every level.
+    num_levels: halvings: 3 when z is H/32, 2 when it is H/16.
+    num_groups, dtype: as in `DownBlock`.
+  """
+
+  features: int = 256
+  num_levels: int = 3
+  num_groups: int = 8
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Maps `[B, H/4, W/4, C]` to `[B, h, w, features]`."""
+    x = nn.Dense(self.features, dtype=self.dtype, name='proj')(x)
+    for i in range(self.num_levels):
+      x = DownBlock(
+        self.features, self.num_groups, self.dtype, name=f'down_{i}'
+      )(x)
+    return x
+
+
+class FaceBoxEncoder(nn.Module):
+  """The face's rectangle as 16 channels at the latent's size."""
+
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, mask: jax.Array) -> jax.Array:
+    """Maps a mask `[B, 4h, 4w, 1]` in [0, 1] to `[B, h, w, 16]`."""
+    x = mask
+    for i, features in enumerate((8, 16)):
+      x = SpatialConv(features, stride=2, dtype=self.dtype, name=f'conv_{i}')(x)
+      x = nn.relu(x)
+    return x
+
+
+class Denoiser(nn.Module):
+  """Predicts the noise of standardised latents under all conditions.
+
+  Attributes:
+    latent_channels: channels of z.
+    dim, dim_mults, num_heads, head_dim, cross_heads, cross_head_dim,
+      num_groups, window, norm_over_time, remat: of `UNet3D`.
+    stem_features, stem_levels: of `SourceStem`.
+    audio_features, audio_layers: of `AudioEncoder`.
+    pose_scale: differences of pose (degrees, degrees, degrees, x, y, s) are
+      divided by these.
+    blink_scale: the same for the eyes' aspect ratio.
+    learned_null: learn the condition of unconditional samples; else zeros.
+    dtype: computation dtype; parameters stay float32.
+  """
+
+  latent_channels: int = 4
+  dim: int = 64
+  dim_mults: tuple[int, ...] = (1, 2, 4, 8)
+  num_heads: int = 8
+  head_dim: int = 32
+  cross_heads: int = 8
+  cross_head_dim: int = 8
+  num_groups: int = 8
+  window: int | None = 40
+  norm_over_time: bool = False
+  remat: bool = False
+  stem_features: int = 256
+  stem_levels: int = 3
+  audio_features: int = 256
+  audio_layers: int = 3
+  pose_scale: tuple[float, ...] = (10.0, 10.0, 10.0, 0.1, 0.1, 0.1)
+  blink_scale: float = 0.1
+  learned_null: bool = False
+  dtype: Any = jnp.float32
+
+  def setup(self):
+    self.audio_encoder = AudioEncoder(
+      self.audio_features, self.audio_layers, dtype=self.dtype
+    )
+    self.source_stem = SourceStem(
+      self.stem_features, self.stem_levels, self.num_groups, self.dtype
+    )
+    self.face_encoder = FaceBoxEncoder(self.dtype)
+    # The part of the U-Net's first convolution that reads static channels.
+    self.static_conv = SpatialConv(
+      self.dim, 7, use_bias=False, dtype=self.dtype
+    )
+    if self.learned_null:
+      widths = (self.audio_features, len(self.pose_scale), 2)
+      normal = nn.initializers.normal(0.02)
+      self.nulls = [
+        self.param(f'null_{name}', normal, (width,))
+        for name, width in zip(STREAMS, widths)
+      ]
+    self.unet = UNet3D(
+      out_channels=self.latent_channels,
+      dim=self.dim,
+      dim_mults=tuple(self.dim_mults),
+      num_heads=self.num_heads,
+      head_dim=self.head_dim,
+      cross_heads=self.cross_heads,
+      cross_head_dim=self.cross_head_dim,
+      num_groups=self.num_groups,
+      window=self.window,
+      norm_over_time=self.norm_over_time,
+      remat=self.remat,
+      dtype=self.dtype,
+    )
+
+  def condition(
+    self,
+    source_features: jax.Array,
+    audio_emb: jax.Array,
+    pose_delta: jax.Array,
+    blink_delta: jax.Array,
+    face_box: jax.Array,
+    frame_mask: jax.Array | None = None,
+  ) -> dict[str, jax.Array]:
+    """Computes once what every noise level shares.
+
+    Args:
+      source_features: E(x_src) `[B, H/4, W/4, C]`.
+      audio_emb: `[B, T, D]`.
+      pose_delta: `[B, T, 6]`, difference to the source's pose.
+      blink_delta: `[B, T, 2]`, difference to the source's blink.
+      face_box: `[B, 4]`, of the source, in [0, 1].
+      frame_mask: `[B, T]`, 1 on real frames.
+
+    Returns:
+      dict(static `[B, 1, h, w, dim]`, audio, pose, blink `[B, T, ...]`).
+    """
+    source = self.source_stem(source_features.astype(self.dtype))
+    _, height, width, _ = source.shape
+    face = self.face_encoder(box_coverage(face_box, 4 * height, 4 * width))
+    static = self.static_conv(jnp.concatenate([source, face], axis=-1))
+    return dict(
+      static=static[:, None],
+      audio=self.audio_encoder(audio_emb, frame_mask),
+      pose=pose_delta / jnp.asarray(self.pose_scale, jnp.float32),
+      blink=blink_delta / self.blink_scale,
+    )
+
+  def __call__(
+    self,
+    xt: jax.Array,
+    t: jax.Array,
+    cond: dict[str, jax.Array],
+    *,
+    null_cond: jax.Array | None = None,
+    frame_mask: jax.Array | None = None,
+  ) -> jax.Array:
+    """Predicts the noise.
+
+    Args:
+      xt: `[B, T, h, w, C]` standardised latents with noise.
+      t: `[B, T]` integer levels.
+      cond: of `condition`.
+      null_cond: `[B]` bool; True hides sound, pose and blink of a sample.
+      frame_mask: `[B, T]`.
+
+    Returns:
+      float32 `[B, T, h, w, C]`.
+    """
+    streams = [cond[name] for name in STREAMS]
+    if null_cond is not None:
+      hide = null_cond[:, None, None]
+      nulls = self.nulls if self.learned_null else [0.0] * len(streams)
+      streams = [jnp.where(hide, n, s) for n, s in zip(nulls, streams)]
+    return self.unet(xt, t, cond['static'], streams, frame_mask)
+
+  def denoise(
+    self,
+    xt: jax.Array,
+    t: jax.Array,
+    conditions: dict[str, jax.Array],
+    *,
+    null_cond: jax.Array | None = None,
+    frame_mask: jax.Array | None = None,
+  ) -> jax.Array:
+    """`condition` and `__call__` in one, for training and initialisation.
+
+    `conditions` holds the arguments of `condition` but the mask.
+    """
+    cond = self.condition(**conditions, frame_mask=frame_mask)
+    return self(xt, t, cond, null_cond=null_cond, frame_mask=frame_mask)

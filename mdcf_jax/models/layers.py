@@ -1,0 +1,163 @@
+"""Layers of the 3-D U-Net; frames are folded into the batch, `N = B * T`.
+
+The latents are tiny (8 x 8 and below), so convolutions of at most 16 pixels are
+written as one matrix product over gathered patches, which XLA's CPU backend
+runs many times faster than small convolutions and their gradients.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+GATHER_PIXELS = 16
+DIMENSIONS = ('NHWC', 'HWIO', 'NHWC')
+
+
+def conv2d(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
+  """Convolves `[N, H, W, C]` with `[K, K, C, C']`, `pad` zeros on all sides."""
+  _, height, width, channels = x.shape
+  size = kernel.shape[0]
+  if height == width == 1 and size == 2 * pad + 1:
+    # All but the central tap would read zeros.
+    return x @ kernel[pad, pad]
+  if height * width > GATHER_PIXELS:
+    return jax.lax.conv_general_dilated(
+      x,
+      kernel,
+      (stride, stride),
+      ((pad, pad),) * 2,
+      dimension_numbers=DIMENSIONS,
+    )
+  x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+  rows = (height + 2 * pad - size) // stride + 1
+  columns = (width + 2 * pad - size) // stride + 1
+  patches = [
+    x[:, i : i + stride * rows : stride, j : j + stride * columns : stride]
+    for i in range(size)
+    for j in range(size)
+  ]
+  return jnp.concatenate(patches, -1) @ kernel.reshape(-1, kernel.shape[-1])
+
+
+class SpatialConv(nn.Module):
+  """Convolution within each frame.
+
+  Attributes:
+    features: output channels C'.
+    kernel_size: K; padding is (K - 1) // 2 on all sides, as in torch.
+    stride: 1 or 2.
+    use_bias: adds a bias.
+    dtype: computation dtype; parameters stay float32.
+  """
+
+  features: int
+  kernel_size: int = 3
+  stride: int = 1
+  use_bias: bool = True
+  kernel_init: Any = nn.initializers.lecun_normal()
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Maps `[N, H, W, C]` to `[N, H / stride, W / stride, C']`."""
+    shape = (self.kernel_size,) * 2 + (x.shape[-1], self.features)
+    kernel = self.param('kernel', self.kernel_init, shape).astype(self.dtype)
+    pad = (self.kernel_size - 1) // 2
+    x = conv2d(x.astype(self.dtype), kernel, self.stride, pad)
+    if self.use_bias:
+      bias = self.param('bias', nn.initializers.zeros, (self.features,))
+      x = x + bias.astype(self.dtype)
+    return x
+
+
+class Upsample(nn.Module):
+  """Transposed 4 x 4 convolution of stride 2 (padding 1 in torch's terms).
+
+  Computed as a 3 x 3 convolution to four phases: each output pixel sees only
+  2 x 2 inputs, and XLA's CPU backend has no fast dilated convolution.
+  """
+
+  features: int
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Maps `[N, H, W, C]` to `[N, 2H, 2W, C']`."""
+    n, height, width, channels = x.shape
+    kernel = self.param(
+      'kernel',
+      # A quarter of the 16 taps meets each output.
+      nn.initializers.variance_scaling(4.0, 'fan_in', 'truncated_normal'),
+      (4, 4, channels, self.features),
+    )
+    bias = self.param('bias', nn.initializers.zeros, (self.features,))
+    # taps[phase, offset + 1, k]: the output at 2 m + phase sees input
+    # m + offset through tap k.
+    taps = np.zeros((2, 3, 4), np.float32)
+    for phase, offset, k in ((0, -1, 3), (0, 0, 1), (1, 0, 2), (1, 1, 0)):
+      taps[phase, offset + 1, k] = 1
+    phases = jnp.einsum('ayk,bxl,klio->yxiabo', taps, taps, kernel)
+    phases = phases.reshape(3, 3, channels, 4 * self.features)
+    x = conv2d(x.astype(self.dtype), phases.astype(self.dtype), 1, 1)
+    x = x.reshape(n, height, width, 2, 2, self.features)
+    x = x.transpose(0, 1, 3, 2, 4, 5)
+    x = x.reshape(n, 2 * height, 2 * width, self.features)
+    return x + bias.astype(self.dtype)
+
+
+class ChannelNorm(nn.Module):
+  """Layer norm over channels with a gain and no bias, epsilon 1e-5."""
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Maps `[..., C]` to the same shape, float32 inside."""
+    gain = self.param('scale', nn.initializers.ones, (x.shape[-1],))
+    h = x.astype(jnp.float32)
+    h = h - jnp.mean(h, axis=-1, keepdims=True)
+    h = h * jax.lax.rsqrt(jnp.mean(jnp.square(h), -1, keepdims=True) + 1e-5)
+    return (h * gain).astype(x.dtype)
+
+
+class FrameGroupNorm(nn.Module):
+  """GroupNorm of every frame by itself, or of the real frames of a clip.
+
+  Attributes:
+    num_groups: must divide the channels.
+    over_time: the reference's statistics over T, H, W. Padding, chunks and
+      frames elsewhere then change every frame, hence off by default.
+  """
+
+  num_groups: int = 8
+  over_time: bool = False
+
+  @nn.compact
+  def __call__(self, x: jax.Array, frame_mask: jax.Array) -> jax.Array:
+    """Maps `[B * T, H, W, C]` to the same; frame_mask `[B, T]`."""
+    channels = x.shape[-1]
+    if channels % self.num_groups:
+      raise ValueError(f'{self.num_groups} groups do not divide {channels}')
+    h = x.astype(jnp.float32)
+    h = h.reshape(*x.shape[:-1], self.num_groups, -1)
+    mean = jnp.mean(h, axis=(1, 2, 4), keepdims=True)
+    if self.over_time:
+      mean = _time_mean(mean, frame_mask)
+    h = h - mean
+    variance = jnp.mean(jnp.square(h), axis=(1, 2, 4), keepdims=True)
+    if self.over_time:
+      variance = _time_mean(variance, frame_mask)
+    h = (h * jax.lax.rsqrt(variance + 1e-5)).reshape(x.shape)
+    scale = self.param('scale', nn.initializers.ones, (channels,))
+    bias = self.param('bias', nn.initializers.zeros, (channels,))
+    return (h * scale + bias).astype(x.dtype)
+
+
+def _time_mean(x: jax.Array, frame_mask: jax.Array) -> jax.Array:
+  """Mean of `[B * T, ...]` over the real frames, repeated for every frame."""
+  mask = frame_mask.reshape(*frame_mask.shape, *(1,) * (x.ndim - 1))
+  by_clip = x.reshape(*frame_mask.shape, *x.shape[1:])
+  total = jnp.maximum(jnp.sum(mask, axis=1, keepdims=True), 1e-6)
+  mean = jnp.sum(by_clip * mask, axis=1, keepdims=True) / total
+  return jnp.broadcast_to(mean, by_clip.shape).reshape(x.shape)
