@@ -17,18 +17,18 @@ import signal
 import subprocess
 import sys
 
-from mdcf_jax import weights
-from mdcf_jax.training import checkpoint
-
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # It need not be installed.
+
+from mdcf_jax import weights  # noqa: E402
+from mdcf_jax.training import checkpoint  # noqa: E402
+
 BUNDLED = ROOT / 'mdcf_jax' / 'bundled'
 PHASES = ('fde', 'lmae', 'diffusion', 'pbnet')
 # FDE is fully convolutional: it learns at half the size, four times as fast.
 VARIANTS = {
-  'fde': 'mini,128',
-  'lmae': 'mini,256',
-  'diffusion': 'mini,256',
-  'pbnet': 'mini,256',
+  'mini': dict.fromkeys(PHASES, 'mini,256') | {'fde': 'mini,128'},
+  'tiny': dict.fromkeys(PHASES, 'tiny'),
 }
 # Numbers that must not get worse, and by how much they may: (key of the
 # report, sign of better, tolerance).
@@ -58,6 +58,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     '--workdir', type=pathlib.Path, default=ROOT / 'runs' / 'bundled'
   )
   parser.add_argument('--phases', default=','.join(PHASES))
+  parser.add_argument(
+    '--size',
+    default='mini',
+    choices=VARIANTS,
+    help='tiny only tries this script out',
+  )
   parser.add_argument(
     '--minutes',
     default='60',
@@ -160,7 +166,7 @@ def train(args: argparse.Namespace, phase: str) -> None:
   flags = {'data.dir': args.data}
   if args.steps:
     flags['total_steps'] = args.steps
-  if has_weights(BUNDLED, phase):
+  if args.size == 'mini' and has_weights(BUNDLED, phase):
     flags['init_from.weights'] = BUNDLED
   frozen = {'lmae': ('fde',), 'diffusion': ('fde', 'lmae')}.get(phase, ())
   for name in frozen:
@@ -172,7 +178,7 @@ def train(args: argparse.Namespace, phase: str) -> None:
       flags[key] = value
   call(
     *(sys.executable, 'train.py'),
-    f'--config=configs/{phase}.py:{VARIANTS[phase]}',
+    f'--config=configs/{phase}.py:{VARIANTS[args.size][phase]}',
     f'--workdir={args.workdir / phase}',
     *(f'--config.{key}={value}' for key, value in flags.items()),
     timeout=60 * args.minutes[phase],
@@ -189,8 +195,12 @@ def pack(args: argparse.Namespace) -> pathlib.Path:
     *('--runs', args.workdir, '--output', packed),
     *('--phases', ','.join(trained)),
   )
-  kept = [name for name in PHASES if name not in trained]
-  if kept:
+  kept = [
+    name
+    for name in PHASES
+    if name not in trained and has_weights(BUNDLED, name)
+  ]
+  if kept and args.size == 'mini':
     keep_bundled(packed, kept)
   return packed
 
@@ -257,10 +267,12 @@ def main(argv: list[str] | None = None) -> None:
   if not args.evaluate:
     return
   new = evaluate(args, packed, 'new')
-  first = not all(has_weights(BUNDLED, phase) for phase in PHASES)
+  first = args.size != 'mini' or not all(
+    has_weights(BUNDLED, phase) for phase in PHASES
+  )
   better = first or is_better(new, evaluate(args, BUNDLED, 'bundled'))
   logger.info('%s: %s', packed, 'better' if better else 'not better')
-  if args.replace and better:
+  if args.replace and better and args.size == 'mini':
     replace(packed)
 
 

@@ -181,6 +181,9 @@ def run(args: argparse.Namespace) -> int:
   output = writer.check_output(args.output)
   picture = output.with_suffix('.png')
   pipe = Pipeline.from_pretrained(args.weights)
+  for name in ('fde', 'lmae'):
+    if name not in pipe.variables:
+      raise InputError(f'{args.weights}: these weights lack the phase {name!r}')
   clip, index = _read_clip(args, pipe.resolution)
   result = make_reconstruct(pipe.fde, pipe.lmae)(
     pipe.variables, clip.frames, index
