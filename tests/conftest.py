@@ -37,6 +37,6 @@ def repository() -> pathlib.Path:
 @pytest.fixture(scope='session')
 def tiny_weights(tmp_path_factory) -> pathlib.Path:
   """Folder of small random weights."""
-  from tiny_model import write_tiny_weights
+  from tests.tiny_model import write_tiny_weights
 
   return write_tiny_weights(tmp_path_factory.mktemp('weights') / 'tiny')

@@ -48,7 +48,9 @@ def test_scripts_and_configs_exist(line):
 
 
 def test_make_targets_that_are_named_exist():
-  targets = set(re.findall(r'^([a-z-]+):', (ROOT / 'Makefile').read_text(), re.M))
+  targets = set(
+    re.findall(r'^([a-z-]+):', (ROOT / 'Makefile').read_text(), re.M)
+  )
   assert set(re.findall(r'`?make ([a-z-]+)', README)) <= targets
 
 
