@@ -254,6 +254,10 @@ def fit(
     state, metrics = run.train_step(state, run.frozen, run.put(batch), run.rng)
     history.append(metrics)
     done = step + 1
+    if step == start:  # Compilation is no part of the speed.
+      jax.block_until_ready(metrics)
+      logger.info('first step after %s', watching.duration(clock.elapsed()))
+      clock.pause(done)
     if done % config.log_every == 0 or done == total:
       _log(run, watch, clock, history, done)
       history = []

@@ -114,15 +114,20 @@ class Clock:
   def lap(self, step: int) -> dict[str, float]:
     """Returns steps/s, the share of waiting, and seconds to go; starts anew."""
     now = time.perf_counter()
-    steps, seconds = step - self._last[0], now - self._last[1]
-    speed = steps / max(seconds, 1e-9)
+    steps, seconds = step - self._last[0], max(now - self._last[1], 1e-9)
+    speed = steps / seconds
     lap = {
       'steps_per_second': speed,
-      'data_wait': self._waited / max(seconds, 1e-9),
-      'seconds_left': (self._total - step) / max(speed, 1e-9),
+      'data_wait': min(1.0, self._waited / seconds),
+      # Right after a pause nothing is known yet.
+      'seconds_left': (self._total - step) / speed if speed else 0.0,
     }
     self._waited, self._last = 0.0, (step, now)
     return lap
+
+  def elapsed(self) -> float:
+    """Returns the seconds since the last lap or pause."""
+    return time.perf_counter() - self._last[1]
 
   def pause(self, step: int) -> None:
     """Leaves out what went by since the last lap (evaluation, pictures)."""
