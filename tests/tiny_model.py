@@ -8,14 +8,14 @@ import numpy as np
 from configs import models
 from mdcf_jax import pipeline, weights
 
-RESOLUTION = 64
 
-
-def write_tiny_weights(folder: pathlib.Path) -> pathlib.Path:
-  """Writes random weights of the size `tiny`; every tensor matters."""
+def write_tiny_weights(
+  folder: pathlib.Path, size: str = 'tiny', resolution: int = 64
+) -> pathlib.Path:
+  """Writes random weights; no tensor is without effect."""
   config = dict(
-    model=models.SIZES['tiny'],
-    resolution=RESOLUTION,
+    model=models.SIZES[size],
+    resolution=resolution,
     audio_encoder='mel',
     phases={name: {} for name in pipeline.NAMES},
   )
