@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from mdcf_jax import weights
 from mdcf_jax.data import pipeline
 from mdcf_jax.errors import InputError
 from mdcf_jax.phases import PHASES
@@ -160,3 +161,61 @@ def test_wrong_configs_fail_in_one_line(toy_config, tmp_path, changes, message):
   with pytest.raises(InputError, match=message) as error:
     train(toy_config, tmp_path, **changes)
   assert '\n' not in str(error.value)
+
+
+def test_starts_from_packed_weights(toy_config, tmp_path):
+  first = train(toy_config, tmp_path / 'a')
+  variables = {'params': first.ema_params, **first.model_state}
+  weights.save(tmp_path / 'packed', 'toy', variables, dtype='float32')
+  # At a learning rate of zero nothing moves away from what was loaded.
+  changes = {
+    'init_from.weights': str(tmp_path / 'packed'),
+    'optimizer.learning_rate': 0.0,
+    'total_steps': 2,
+  }
+  second = train(toy_config, tmp_path / 'b', **changes)
+  assert_identical(second.params, first.ema_params)
+  jax.tree.map(
+    # The average of equal numbers, up to rounding.
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6),
+    second.ema_params,
+    first.ema_params,
+  )
+
+
+def test_packed_weights_of_another_model(toy_config, tmp_path):
+  weights.save(tmp_path / 'packed', 'toy', {'params': {'a': np.zeros(3)}})
+  with pytest.raises(InputError, match='lacks tensor'):
+    train(
+      toy_config,
+      tmp_path / 'b',
+      **{'init_from.weights': str(tmp_path / 'packed')},
+    )
+
+
+def test_statistics_are_calibrated_once(toy_config, tmp_path, monkeypatch):
+  """One pass over some batches, before the first step of a run."""
+  calls = []
+
+  class Calibrated(PHASES['toy']):
+    def calibrate(self, model_state, frozen, batches):
+      calls.append(len([batch['source'].shape for batch in batches]))
+      return jax.tree.map(lambda x: x + 1, model_state)
+
+  monkeypatch.setitem(PHASES, 'toy', Calibrated)
+  changes = {'calibration_batches': 3, 'total_steps': 2}
+  train(toy_config, tmp_path, **changes)
+  train(toy_config, tmp_path, **changes | {'total_steps': 3})
+  assert calls == [3]
+
+
+def test_weights_of_vgg19_are_loaded(toy_config, tmp_path):
+  from mdcf_jax.models.vgg import VGG19
+
+  image = jax.ShapeDtypeStruct((1, 32, 32, 3), np.float32)
+  params = jax.eval_shape(VGG19().init, jax.random.key(0), image)['params']
+  zeros = jax.tree.map(lambda x: np.zeros(x.shape, np.float32), params)
+  weights.save(tmp_path, 'features', {'params': {'vgg19': zeros}})
+  toy_config.perceptual_weights = str(tmp_path / 'features.safetensors')
+  loaded = loop._load_frozen(toy_config, 'vgg19')
+  assert loaded['params']['vgg19']['conv5_1']['bias'].shape == (512,)
