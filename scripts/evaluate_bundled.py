@@ -2,16 +2,19 @@
 
   python scripts/evaluate_bundled.py --realset ../shared/realset
 
-Three stages, each with a 95 % bootstrap interval over clips:
+Four stages, each with a 95 % bootstrap interval over clips:
   reconstruction  PSNR of a still first frame, of FDE and of FDE + LMAE
   noise           the diffusion's mean squared error of the noise
   mouth           correlation of the mouth opening of generated clips with that
                   of the true clip, beside two rivals: the clip generated from
                   another clip's sound, and the log energy of the true sound
+  ceiling         the same for true clips sent through FDE, and through FDE and
+                  LMAE: what a perfect diffusion could reach
 
 The mouth is the gap between the inner lips (landmarks 13-14) over the height
 of the face (10-152), smoothed over 3 frames; every series takes its best lag
-in -5..5 frames. All is seeded: two runs print the same numbers.
+in -5..5 frames. PSNR is the mean over the frames of a clip. All is seeded: two
+runs print the same numbers.
 """
 
 import argparse
@@ -40,7 +43,7 @@ from mdcf_jax.metrics.bootstrap import bootstrap_interval  # noqa: E402
 from mdcf_jax.phases import PHASES  # noqa: E402
 from mdcf_jax.pipeline import Pipeline  # noqa: E402
 
-STAGES = ('reconstruction', 'noise', 'mouth')
+STAGES = ('reconstruction', 'noise', 'mouth', 'ceiling')
 FPS = 25
 SAMPLE_RATE = 16000
 MIN_FRAMES = 2 * mouth.MAX_LAG + 3
@@ -147,13 +150,13 @@ def reconstruction(
 
 def make_encode(pipe: Pipeline) -> Callable[[np.ndarray], tuple]:
   """Returns `frames [T, H, W, 3] uint8 -> (mean, logvar) [T, h, w, 4]`."""
-  fde, lmae = pipe.fde, pipe.lmae
 
   @jax.jit
   def encode(variables, source, driving):
     source = jnp.broadcast_to(source, driving.shape)
-    dynamics = fde.apply(variables['fde'], source, driving, method='estimate')
-    return lmae.apply(variables['lmae'], dynamics, method='encode')
+    pair = source, driving
+    dynamics = pipe.fde.apply(variables['fde'], *pair, method='estimate')
+    return pipe.lmae.apply(variables['lmae'], dynamics, method='encode')
 
   def encode_clip(frames):
     frames = visualize.from_uint8(frames)
@@ -211,10 +214,8 @@ def noise(
   encode = make_encode(pipe)
   length = round(FPS * args.seconds)
   split = {name: split_variables(x) for name, x in pipe.variables.items()}
-  frozen = {
-    name: dict(params=split[name][0], model_state=split[name][1])
-    for name in phase.frozen_names
-  }
+  keys = 'params', 'model_state'
+  frozen = {name: dict(zip(keys, split[name])) for name in phase.frozen_names}
 
   @jax.jit
   def mse(params, model_state, frozen, batch, rng):
@@ -225,11 +226,8 @@ def noise(
 
   scores = {}
   for clip in clips:
-    if clip.name not in tracks:
-      continue
-    batch = diffusion_batch(
-      clip, tracks[clip.name], encode(clip.frames), length
-    )
+    latents = encode(clip.frames)
+    batch = diffusion_batch(clip, tracks[clip.name], latents, length)
     # The same noise for every clip and every set of weights.
     rngs = jax.random.split(jax.random.key(args.seed), args.draws)
     values = [mse(*split['diffusion'], frozen, batch, rng) for rng in rngs]
@@ -257,51 +255,77 @@ def track(frames: np.ndarray, name: str) -> Any | None:
     return None
 
 
+def follow(
+  frames: np.ndarray, truth: np.ndarray, name: str, clip: Clip
+) -> dict[str, float]:
+  """Correlation of the mouth in `frames` with the true opening `[T]`.
+
+  Frames in which no face is found count as a correlation of 0.
+  """
+  from mdcf_jax.media import faces
+
+  found = track(frames, f'{clip.name}, {name}')
+  if found is None:
+    return {f'mouth_{name}': 0.0, f'lag_{name}': 0.0, f'spread_{name}': 0.0}
+  series = faces.openness(found.landmarks)
+  score, lag = mouth.best_lag_correlation(series, truth)
+  return {
+    f'mouth_{name}': score,
+    f'lag_{name}': float(lag),
+    f'spread_{name}': float(np.std(series)),
+  }
+
+
 def mouth_scores(
   pipe: Pipeline,
   clips: list[Clip],
   tracks: Mapping[str, Any],
   args: argparse.Namespace,
 ) -> dict[str, dict[str, float]]:
-  """Correlation of generated mouths, and of the rivals, with the true one.
-
-  A generated clip in which no face is found counts as a correlation of 0.
-  """
+  """Correlation of generated mouths, and of the rivals, with the true one."""
   from mdcf_jax.media import faces
 
-  clips = [
-    clip
-    for clip in clips
-    if clip.name in tracks and len(clip.frames) >= MIN_FRAMES
-  ]
   scores = {}
   for i, clip in enumerate(clips):
     truth = faces.openness(tracks[clip.name].landmarks)
-    other = fit(clips[(i + len(clips) // 2) % len(clips)].waveform, len(truth))
-    row = {}
+    energy = mouth.log_energy(clip.waveform, len(truth))
+    score, lag = mouth.best_lag_correlation(energy, truth)
+    row = {'mouth_energy': score, 'lag_energy': float(lag)}
+    row['spread_truth'] = float(np.std(truth))
+    # Half way round the list: another person, who says something else.
+    other = clips[(i + len(clips) // 2) % len(clips)].waveform
     for name, waveform in (('true', clip.waveform), ('shuffled', other)):
       video = pipe(
         clip.frames[0],
-        (waveform, SAMPLE_RATE),
+        (fit(waveform, len(truth)), SAMPLE_RATE),
         seed=args.seed,
         steps=args.steps,
         sampler=args.sampler,
         guidance_scale=args.guidance_scale,
         crop='none',
       )
-      found = track(video.frames, f'{clip.name}, generated')
-      row[f'mouth_{name}'] = row[f'lag_{name}'] = 0.0
-      row[f'spread_{name}'] = 0.0
-      if found is not None:
-        series = faces.openness(found.landmarks)
-        score, lag = mouth.best_lag_correlation(series, truth)
-        row |= {f'mouth_{name}': score, f'lag_{name}': float(lag)}
-        row[f'spread_{name}'] = float(np.std(series))
-    energy = mouth.log_energy(clip.waveform, len(truth))
-    score, lag = mouth.best_lag_correlation(energy, truth)
-    row |= {'mouth_energy': score, 'lag_energy': float(lag)}
-    row['spread_truth'] = float(np.std(truth))
+      row |= follow(video.frames, truth, name, clip)
     scores[clip.name] = row
+  return scores
+
+
+def ceiling(
+  pipe: Pipeline,
+  clips: list[Clip],
+  tracks: Mapping[str, Any],
+  args: argparse.Namespace,
+) -> dict[str, dict[str, float]]:
+  """Correlation of the mouths of rebuilt clips with the true ones."""
+  from mdcf_jax.media import faces
+
+  del args
+  rebuild = reconstruct_lib.make_reconstruct(pipe.fde, pipe.lmae)
+  scores = {}
+  for clip in clips:
+    truth = faces.openness(tracks[clip.name].landmarks)
+    result = rebuild(pipe.variables, clip.frames, 0)
+    scores[clip.name] = follow(result.fde, truth, 'fde', clip)
+    scores[clip.name] |= follow(result.lmae, truth, 'lmae', clip)
   return scores
 
 
@@ -335,7 +359,7 @@ def summarize(scores: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
 
 
 def print_table(report: Mapping[str, Any]) -> None:
-  print(f'{"":22}{"mean":>9}   95 % interval     clips')
+  print(f'{"":22}{"mean":>9}   95 % interval        clips')
   for key, mean in report['means'].items():
     low, high = report['intervals'][key]
     count = report['num_clips'][key]
@@ -348,13 +372,16 @@ def main(argv: list[str] | None = None) -> None:
   clips = read_clips(args, pipe.resolution)
   spoken = [clip for clip in clips if clip.waveform is not None]
   tracks = {}
-  if {'noise', 'mouth'} & set(args.stages):
+  if set(args.stages) - {'reconstruction'}:
     tracks = {clip.name: track(clip.frames, clip.name) for clip in spoken}
     tracks = {name: x for name, x in tracks.items() if x is not None}
+  spoken = [clip for clip in spoken if clip.name in tracks]
+  long = [clip for clip in spoken if len(clip.frames) >= MIN_FRAMES]
   stages = {
     'reconstruction': lambda: reconstruction(pipe, clips, args),
     'noise': lambda: noise(pipe, spoken, tracks, args),
-    'mouth': lambda: mouth_scores(pipe, spoken, tracks, args),
+    'mouth': lambda: mouth_scores(pipe, long, tracks, args),
+    'ceiling': lambda: ceiling(pipe, long, tracks, args),
   }
   scores: dict[str, dict[str, float]] = {clip.name: {} for clip in clips}
   for name in args.stages:
