@@ -89,9 +89,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
   parser.add_argument('--draws', type=int, default=8, help='of noise and level')
   parser.add_argument('--seed', type=int, default=0)
   args = parser.parse_args(argv)
-  args.stages = [name for name in args.stages.split(',') if name]
-  unknown = set(args.stages) - set(STAGES)
-  if unknown:
+  args.stages = args.stages.split(',')
+  if unknown := set(args.stages) - set(STAGES):
     parser.error(f'unknown stages {sorted(unknown)}; there are {STAGES}')
   if args.seconds * FPS < MIN_FRAMES:
     parser.error(f'--seconds {args.seconds}: needs {MIN_FRAMES} frames')
@@ -159,10 +158,10 @@ def make_encode(pipe: Pipeline) -> Callable[[np.ndarray], tuple]:
     return pipe.lmae.apply(variables['lmae'], dynamics, method='encode')
 
   def encode_clip(frames):
-    frames = visualize.from_uint8(frames)
+    frames, size = visualize.from_uint8(frames), ENCODE_BATCH
     parts = [
-      encode(pipe.variables, frames[:1], frames[i : i + ENCODE_BATCH])
-      for i in range(0, len(frames), ENCODE_BATCH)
+      encode(pipe.variables, frames[:1], frames[i : i + size])
+      for i in range(0, len(frames), size)
     ]
     return tuple(np.concatenate(x) for x in zip(*parts))
 
@@ -178,8 +177,9 @@ def diffusion_batch(
   count = len(clip.frames)
 
   def pad(x):
-    widths = [(0, length - count)] + [(0, 0)] * (np.ndim(x) - 1)
-    return np.pad(np.asarray(x, np.float32), widths)[None]
+    padded = np.zeros((1, length, *np.shape(x)[1:]), np.float32)
+    padded[0, :count] = x
+    return padded
 
   return dict(
     source=visualize.from_uint8(clip.frames[:1]),
@@ -237,8 +237,8 @@ def noise(
 
 def split_variables(variables: Mapping[str, Any]) -> tuple[Any, dict]:
   """Returns (params, model_state) as phases take them."""
-  state = {k: v for k, v in variables.items() if k != 'params'}
-  return variables['params'], state
+  state = dict(variables)
+  return state.pop('params'), state
 
 
 def track(frames: np.ndarray, name: str) -> Any | None:
@@ -394,8 +394,8 @@ def main(argv: list[str] | None = None) -> None:
   if args.output:
     settings = {key: str(value) for key, value in vars(args).items()}
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(dict(settings=settings, **report), indent=2)
-    args.output.write_text(text + '\n')
+    report = dict(settings=settings, **report)
+    args.output.write_text(json.dumps(report, indent=2) + '\n')
 
 
 if __name__ == '__main__':
