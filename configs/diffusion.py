@@ -13,7 +13,23 @@ def get_config(variant: str = 'base') -> ConfigDict:
   config = base.get_config('diffusion', variant)
   config.init_from.fde = 'runs/fde'
   config.init_from.lmae = 'runs/lmae'
-  config.loss = dict(mouth_weight=1.0)
+  config.loss = dict(
+    x0_weight=0.15,  # Error of the clean latents, as DAWN.
+    max_x0_factor=5.0,  # It is the noise's error times 1 / SNR, at most this.
+    mouth_weight=0.15,  # Noise's error in the cells that the mouth covers.
+    null_prob=0.1,  # Samples that learn without sound, pose and blink.
+    independent_levels=False,  # A noise level per frame, not per clip.
+    clip=5.0,  # Sampling clips latents at these standard deviations.
+  )
+  config.batch_size = 32
+  config.optimizer.learning_rate = 2e-4
+
+  if config.size == 'mini':
+    config.batch_size = 16
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.warmup_steps = 200
+    config.optimizer.schedule = 'cosine'
+    config.total_steps = 20_000
 
   if config.size == 'tiny':
     config.batch_size = 2

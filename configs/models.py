@@ -23,7 +23,17 @@ SIZES = {
       num_groups=32,
       flow_gain=10.0,
     ),
-    denoiser=dict(dim=64, dim_mults=(1, 2, 4, 8)),
+    denoiser=dict(
+      dim=64,
+      dim_mults=(1, 2, 4, 8),
+      num_heads=8,
+      head_dim=32,
+      cross_heads=8,
+      cross_head_dim=8,
+      window=40,
+      stem_features=256,
+      audio_features=256,
+    ),
     pbnet=dict(
       latent_dim=256,
       reference_dim=64,
@@ -51,7 +61,17 @@ SIZES = {
     lmae=dict(
       latent_channels=4, features=(16, 32, 64, 80), num_groups=8, flow_gain=10.0
     ),
-    denoiser=dict(dim=32, dim_mults=(1, 2, 4, 4)),
+    denoiser=dict(
+      dim=32,
+      dim_mults=(1, 2, 3, 3),
+      num_heads=4,
+      head_dim=16,
+      cross_heads=4,
+      cross_head_dim=8,
+      window=16,
+      stem_features=64,
+      audio_features=96,
+    ),
     pbnet=dict(
       latent_dim=32,
       reference_dim=48,
@@ -61,7 +81,7 @@ SIZES = {
       head_dim=16,
       rotary_dim=16,
       num_buckets=64,
-      z_stride=8,
+      z_stride=12,
     ),
   ),
   'tiny': dict(
@@ -81,9 +101,25 @@ SIZES = {
       ),
     ),
     lmae=dict(
-      latent_channels=4, features=(8, 8, 16, 16), num_groups=4, flow_gain=10.0
+      latent_channels=4,
+      features=(8, 8, 16, 16),
+      num_blocks=1,
+      num_groups=4,
+      flow_gain=10.0,
     ),
-    denoiser=dict(dim=8, dim_mults=(1, 2)),
+    denoiser=dict(
+      dim=8,
+      dim_mults=(1, 2),
+      num_heads=2,
+      head_dim=8,
+      cross_heads=2,
+      cross_head_dim=4,
+      num_groups=4,
+      window=8,
+      stem_features=16,
+      audio_features=16,
+      audio_layers=2,
+    ),
     pbnet=dict(
       latent_dim=8,
       reference_dim=16,

@@ -1,0 +1,401 @@
+"""Phase three: the diffusion learns the latents of all frames of a clip.
+
+Equation 10 of the paper with DAWN's extra terms. The labels are draws from the
+posterior of the frozen LMAE (equation 4) on dynamics that the frozen FDE
+estimates between the source and each frame; both are used as they are, without
+gradient. Latents are standardised channel by channel, because the cosine
+schedule assumes unit variance.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from mdcf_jax.models.denoiser import Denoiser
+from mdcf_jax.models.fde import FDE
+from mdcf_jax.models.lmae import LMAE, sample_posterior
+from mdcf_jax.ops import boxes, losses, noise_schedule, sampling
+
+SAMPLERS = ('ddim', 'dpm++')
+
+# Frames that pass through the auto-encoders at a time; they need the memory.
+CHUNK = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class DiffusionPhase:
+  """Trains the denoiser.
+
+  Attributes:
+    fde, lmae: frozen modules; their variables come in `frozen`.
+    denoiser: the trained module.
+    x0_weight: of the error of the clean latents that the prediction implies.
+      It is the noise's error times 1 / SNR, cut at `max_x0_factor`: at t = 999
+      the factor is 4e9 and would drown everything else.
+    max_x0_factor: see above.
+    mouth_weight: of the noise's error in the cells that the mouth covers.
+    null_prob: share of samples that learn without sound, pose and blink.
+    independent_levels: draw a noise level for every frame, not every clip.
+    clip: standard deviations at which sampling clips clean latents.
+  """
+
+  fde: FDE
+  lmae: LMAE
+  denoiser: Denoiser
+  x0_weight: float = 0.15
+  max_x0_factor: float = 5.0
+  mouth_weight: float = 0.15
+  null_prob: float = 0.1
+  independent_levels: bool = False
+  clip: float = 5.0
+
+  name: ClassVar[str] = 'diffusion'
+  frozen_names: ClassVar[tuple[str, ...]] = ('fde', 'lmae')
+
+  @classmethod
+  def from_config(cls, config) -> 'DiffusionPhase':
+    lmae = LMAE(**config.model.lmae.to_dict())
+    # The source's features shrink as the dynamics do.
+    denoiser = Denoiser(
+      stem_levels=lmae.factor.bit_length() - 1,
+      **config.model.denoiser.to_dict(),
+    )
+    return cls(
+      fde=FDE(**config.model.fde.to_dict()),
+      lmae=lmae,
+      denoiser=denoiser,
+      **config.loss.to_dict(),
+    )
+
+  def init(self, rng: jax.Array, batch: dict) -> dict[str, Any]:
+    """Returns the denoiser's 'params', and 'latent_stats' that do nothing."""
+    source = batch['source'][:1]
+    features = jax.eval_shape(
+      lambda x: self.fde.init_with_output(rng, x, method='encode')[0][-1],
+      source,
+    )
+    height, width = (n // self.lmae.factor for n in features.shape[1:3])
+    channels = self.lmae.latent_channels
+    batch = {k: x[:1] for k, x in batch.items()}
+    xt = jnp.zeros((*batch['frame_mask'].shape, height, width, channels))
+    variables = self.denoiser.init(
+      rng,
+      xt,
+      jnp.zeros(xt.shape[:2], jnp.int32),
+      _conditions(jnp.zeros(features.shape), batch),
+      frame_mask=batch['frame_mask'],
+      method='denoise',
+    )
+    stats = dict(mean=jnp.zeros(channels), std=jnp.ones(channels))
+    return {'params': variables['params'], 'latent_stats': stats}
+
+  def loss_fn(
+    self, params, model_state, frozen, batch, rng, *, train: bool
+  ) -> tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]:
+    """Equation 10 plus the error of clean latents and of the mouth.
+
+    Args:
+      batch: source `[B, H, W, 3]`, source_pose, source_blink, face_box,
+        `[B, ...]`; video `[B, T, H, W, 3]` or z_mean and z_logvar
+        `[B, T, h, w, C]`; audio_emb, pose, blink, mouth_box `[B, T, ...]`;
+        frame_mask `[B, T]`, 0 for frames that do not count.
+    """
+    rng_z, rng_t, rng_noise, rng_null = jax.random.split(rng, 4)
+    schedule = noise_schedule.cosine_schedule()
+    mean, logvar = self._posterior(frozen, batch)
+    x0 = sample_posterior(mean, logvar, rng_z)
+    x0 = _standardise(x0, model_state['latent_stats'])
+    t = self._levels(rng_t, x0.shape[:2], schedule.num_steps)
+    noise = jax.random.normal(rng_noise, x0.shape)
+    null_prob = self.null_prob if train else 0.0
+    noise_pred = self.denoiser.apply(
+      {'params': params},
+      noise_schedule.q_sample(schedule, x0, t, noise),
+      t,
+      _conditions(self._source_features(frozen, batch), batch),
+      null_cond=jax.random.bernoulli(rng_null, null_prob, t.shape[:1]),
+      frame_mask=batch['frame_mask'],
+      method='denoise',
+    )
+    terms = self._terms(schedule, noise_pred, noise, t, batch)
+    loss = terms['noise_mse'] + self.x0_weight * terms['x0_mse']
+    return loss + self.mouth_weight * terms['mouth_mse'], (model_state, terms)
+
+  def _terms(self, schedule, noise_pred, noise, t, batch):
+    """The terms of the loss, means over the batch."""
+    frames = batch['frame_mask'][..., None, None, None]
+    mask = jnp.broadcast_to(frames, (*noise.shape[:-1], 1))
+    mouth = boxes.box_coverage(batch['mouth_box'], *noise.shape[2:4])
+    ratio = noise_schedule.at(schedule.sqrt_recipm1_alphas_cumprod, t, noise)
+    gain = jnp.minimum(ratio, self.max_x0_factor**0.5)
+    terms = dict(
+      noise_mse=losses.masked_mse(noise_pred, noise, mask),
+      x0_mse=losses.masked_mse(gain * noise_pred, gain * noise, mask),
+      mouth_mse=losses.masked_mse(noise_pred, noise, mask * mouth),
+    )
+    return {name: jnp.mean(term) for name, term in terms.items()}
+
+  def _levels(self, rng, shape, num_steps):
+    """Noise levels `[B, T]`; spread over a batch, for a steadier gradient."""
+    batch, length = shape
+    if self.independent_levels:
+      return jax.random.randint(rng, shape, 0, num_steps)
+    share = jax.random.uniform(rng) + jnp.arange(batch) / batch
+    t = jnp.int32(share % 1 * num_steps)
+    return jnp.broadcast_to(t[:, None], (batch, length))
+
+  def calibrate(
+    self, model_state: dict, frozen: dict, batches: Iterable[dict]
+  ) -> dict:
+    """Returns model_state with mean and deviation of the labels' channels.
+
+    One pass over `batches`, which are like those of training; without any,
+    the statistics stay as they are.
+    """
+
+    @jax.jit
+    def sums(frozen, batch):
+      mean, logvar = self._posterior(frozen, batch)
+      mask = batch['frame_mask'][..., None, None, None]
+      axes = (0, 1, 2, 3)
+      # Of the draws, so the posterior's own variance counts.
+      square = jnp.square(mean) + jnp.exp(logvar)
+      cells = jnp.sum(mask) * mean.shape[2] * mean.shape[3]
+      return cells, jnp.sum(mask * mean, axes), jnp.sum(mask * square, axes)
+
+    total = None
+    for batch in batches:
+      now = sums(frozen, batch)
+      total = now if total is None else jax.tree.map(jnp.add, total, now)
+    if total is None:
+      return model_state
+    mean = total[1] / total[0]
+    variance = jnp.maximum(total[2] / total[0] - jnp.square(mean), 1e-8)
+    stats = dict(mean=mean, std=jnp.sqrt(variance))
+    return {**model_state, 'latent_stats': stats}
+
+  def sample(
+    self,
+    params: Any,
+    model_state: dict,
+    source_features: jax.Array,
+    audio_emb: jax.Array,
+    pose: jax.Array,
+    blink: jax.Array,
+    source_pose: jax.Array,
+    source_blink: jax.Array,
+    face_box: jax.Array,
+    frame_mask: jax.Array,
+    rng: jax.Array,
+    *,
+    steps: int = 20,
+    sampler: str = 'ddim',
+    eta: float = 1.0,
+    guidance_scale: float = 1.0,
+  ) -> jax.Array:
+    """Draws the latents of all frames.
+
+    Padding T changes nothing on the real frames. To be jitted by the caller.
+
+    Args:
+      source_features: E(x_src) `[B, H/4, W/4, C]`.
+      audio_emb, pose, blink: `[B, T, ...]`; frame_mask `[B, T]`.
+      source_pose, source_blink, face_box: of the source, `[B, ...]`.
+      steps: evaluations of the denoiser.
+      sampler: 'ddim' or 'dpm++' (which is deterministic).
+      eta: of DDIM: 0 adds no noise on the way, 1 as much as DDPM.
+      guidance_scale: 1 needs one evaluation a step, anything else two.
+
+    Returns:
+      z `[B, T, h, w, latent_channels]`.
+
+    Raises:
+      ValueError: no such sampler, or more steps than levels.
+    """
+    if sampler not in SAMPLERS:
+      raise ValueError(f'sampler {sampler!r} is none of {SAMPLERS}')
+    known = dict(
+      audio_emb=audio_emb,
+      pose=pose,
+      blink=blink,
+      source_pose=source_pose,
+      source_blink=source_blink,
+      face_box=face_box,
+    )
+    cond = self.denoiser.apply(
+      {'params': params},
+      **_conditions(source_features, known),
+      frame_mask=frame_mask,
+      method='condition',
+    )
+    denoise_fn = self._denoise_fn(params, cond, frame_mask, guidance_scale)
+    schedule = noise_schedule.cosine_schedule()
+    levels = sampling.sampling_levels(sampling.start_level(schedule), steps)
+    rng_init, rng_steps = jax.random.split(rng)
+    size = (*cond['static'].shape[2:4], self.lmae.latent_channels)
+    x = sampling.frame_noise(rng_init, (*frame_mask.shape, *size))
+    common = dict(schedule=schedule, levels=levels, clip=self.clip)
+    if sampler == 'ddim':
+      x0 = sampling.ddim(denoise_fn, x, rng_steps, eta=eta, **common)
+    else:
+      x0 = sampling.dpm_solver(denoise_fn, x, **common)
+    stats = model_state['latent_stats']
+    return x0 * stats['std'] + stats['mean']
+
+  def _denoise_fn(
+    self, params, cond, frame_mask, guidance_scale
+  ) -> sampling.DenoiseFn:
+    """Closes over the conditions, with guidance if it is asked for."""
+
+    def denoise(xt, t, null_cond=None):
+      return self.denoiser.apply(
+        {'params': params},
+        xt,
+        t,
+        cond,
+        null_cond=null_cond,
+        frame_mask=frame_mask,
+      )
+
+    def guided(xt, t):
+      null = denoise(xt, t, jnp.ones(xt.shape[:1], bool))
+      return null + guidance_scale * (denoise(xt, t) - null)
+
+    return denoise if guidance_scale == 1.0 else guided
+
+  def predict(self, params, model_state, frozen, batch, rng) -> dict:
+    """A generated clip under the conditions of each example.
+
+    Returns:
+      dict(z `[B, T, h, w, C]`, dynamics `[B, T, H/4, W/4, 3]`, prediction
+      `[B, T, H, W, 3]` in [-1, 1]).
+    """
+    known = ('audio_emb', 'pose', 'blink', 'source_pose', 'source_blink')
+    features = self._features(frozen, batch)
+    z = self.sample(
+      params,
+      model_state,
+      features[-1],
+      **{name: batch[name] for name in (*known, 'face_box', 'frame_mask')},
+      rng=rng,
+    )
+
+    def decode(z):
+      dynamics = self.lmae.apply(
+        _variables(frozen['lmae']), z, method='decode'
+      )
+      repeated = tuple(_repeat(f, z.shape[1]) for f in features)
+      flat = dynamics.reshape(-1, *dynamics.shape[2:])
+      images = self.fde.apply(
+        _variables(frozen['fde']), repeated, flat, method='decode'
+      )
+      return dynamics, images.reshape(*z.shape[:2], *images.shape[1:])
+
+    dynamics, images = _over_time(decode, z)
+    return dict(z=z, dynamics=dynamics, prediction=images)
+
+  def pictures(self, outputs: dict, batch: dict) -> dict[str, jax.Array]:
+    """Clips `[B, T, H, W, C]`: frames in [-1, 1], flow, occlusion."""
+    pictures = dict(
+      source=batch['source'],
+      prediction=outputs['prediction'],
+      flow=outputs['dynamics'][..., :2],
+      occlusion=outputs['dynamics'][..., 2:],
+    )
+    if 'video' in batch:
+      pictures['video'] = batch['video']
+    return pictures
+
+  def encode_clip(
+    self, frozen: dict, source: jax.Array, frames: jax.Array
+  ) -> tuple[jax.Array, jax.Array]:
+    """Posterior of a clip's latents (equation 4); to be jitted.
+
+    Args:
+      source: `[H, W, 3]` in [-1, 1].
+      frames: `[T, H, W, 3]`.
+
+    Returns:
+      mean and logvar `[T, h, w, C]`.
+    """
+    mean, logvar = self._encode(frozen, source[None], frames[None])
+    return mean[0], logvar[0]
+
+  def _posterior(self, frozen, batch):
+    """Mean and logvar `[B, T, h, w, C]`: cached ones, or from the frames."""
+    if 'z_mean' in batch:
+      return batch['z_mean'], batch['z_logvar']
+    return self._encode(frozen, batch['source'], batch['video'])
+
+  def _encode(self, frozen, source, video):
+    def encode(frames):
+      dynamics = self.fde.apply(
+        _variables(frozen['fde']),
+        _repeat(source, frames.shape[1]),
+        frames.reshape(-1, *frames.shape[2:]),
+        method='estimate',
+      )
+      moments = self.lmae.apply(
+        _variables(frozen['lmae']), dynamics, method='encode'
+      )
+      return tuple(x.reshape(*frames.shape[:2], *x.shape[1:]) for x in moments)
+
+    return jax.lax.stop_gradient(_over_time(encode, video))
+
+  def _features(self, frozen, batch):
+    features = self.fde.apply(
+      _variables(frozen['fde']), batch['source'], method='encode'
+    )
+    return jax.lax.stop_gradient(features)
+
+  def _source_features(self, frozen, batch):
+    return self._features(frozen, batch)[-1]
+
+
+def _conditions(source_features: jax.Array, batch: dict) -> dict:
+  """Arguments of `Denoiser.condition`: pose and blink relative to the source."""
+  return dict(
+    source_features=source_features,
+    audio_emb=batch['audio_emb'],
+    pose_delta=batch['pose'] - batch['source_pose'][:, None],
+    blink_delta=batch['blink'] - batch['source_blink'][:, None],
+    face_box=batch['face_box'],
+  )
+
+
+def _standardise(z: jax.Array, stats: dict) -> jax.Array:
+  return (z - stats['mean']) / stats['std']
+
+
+def _variables(frozen: dict) -> dict:
+  """Variables of a module from what an earlier phase hands over."""
+  return {'params': frozen['params'], **frozen['model_state']}
+
+
+def _repeat(x: jax.Array, length: int) -> jax.Array:
+  """Maps `[B, ...]` to `[B * length, ...]`, for every frame of a clip."""
+  return jnp.repeat(x, length, axis=0)
+
+
+def _over_time(fn: Callable[[jax.Array], Any], x: jax.Array) -> Any:
+  """Applies `fn` to `[B, T, ...]` in pieces of time, one after the other.
+
+  The batch stays whole in every piece, so it may be spread over devices.
+  """
+  batch, length = x.shape[:2]
+  size = max(1, min(length, CHUNK // batch))
+  count = -(-length // size)
+  if count == 1:
+    return fn(x)
+  pad = ((0, 0), (0, count * size - length)) + ((0, 0),) * (x.ndim - 2)
+  x = jnp.pad(x, pad, mode='edge').reshape(batch, count, size, *x.shape[2:])
+  pieces = jax.lax.map(fn, jnp.moveaxis(x, 1, 0))
+
+  def join(y):
+    y = jnp.moveaxis(y, 0, 1)
+    return y.reshape(batch, count * size, *y.shape[3:])[:, :length]
+
+  return jax.tree.map(join, pieces)
