@@ -82,7 +82,7 @@ class Encoder(nn.Module):
 
   features: tuple[int, ...]
   out_channels: int
-  num_blocks: int = 2
+  num_blocks: int
   num_groups: int = 32
   dtype: Any = jnp.float32
 
@@ -116,7 +116,7 @@ class Decoder(nn.Module):
   """
 
   features: tuple[int, ...]
-  num_blocks: int = 3
+  num_blocks: int
   num_groups: int = 32
   dtype: Any = jnp.float32
 
@@ -160,7 +160,9 @@ class LMAE(nn.Module):
   Attributes:
     latent_channels: channels of z.
     features: channels of each level; each further level halves the size.
-    num_groups: groups of all GroupNorms; must divide every entry above.
+    num_blocks: residual blocks per level of the encoder; the decoder has one
+      more.
+    num_groups: groups of all GroupNorms; must divide every entry of features.
     flow_gain: factor on the flow for `representation='residual'`, about one
       over its standard deviation, so that flow and occlusion weigh alike.
     representation: 'residual' encodes the displacement, so zero motion is
@@ -170,6 +172,7 @@ class LMAE(nn.Module):
 
   latent_channels: int = 4
   features: tuple[int, ...] = (64, 128, 256, 256)
+  num_blocks: int = 2
   num_groups: int = 32
   flow_gain: float = 10.0
   representation: str = 'residual'
@@ -186,8 +189,12 @@ class LMAE(nn.Module):
       num_groups=self.num_groups,
       dtype=self.dtype,
     )
-    self.encoder = Encoder(out_channels=2 * self.latent_channels, **common)
-    self.decoder = Decoder(**common)
+    self.encoder = Encoder(
+      out_channels=2 * self.latent_channels,
+      num_blocks=self.num_blocks,
+      **common,
+    )
+    self.decoder = Decoder(num_blocks=self.num_blocks + 1, **common)
 
   @property
   def factor(self) -> int:

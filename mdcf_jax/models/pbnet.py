@@ -6,7 +6,8 @@ numerically equal. The defaults correct what does not work there:
 
 * rotary embedding on the whole head, not on 4 numbers of it;
 * queries that know their frame: they start as that frame's memory with a code
-  of the time since the first frame, not as zeros that are all alike;
+  of the time since the first frame, not as zeros that are all alike; and the
+  motion of the first frame is the reference's;
 * a latent every `z_stride` frames with linear interpolation between, so that
   independent draws from the prior, which is what training assumes, move
   smoothly;
@@ -53,6 +54,7 @@ BLINK_SHAPE = (0.02, 0.1, 0.4, 0.85, 0.97, 0.85, 0.6, 0.4, 0.25, 0.12, 0.05)
 BLINK_MIDDLE = 4
 BLINK_RATE = 0.3 / 25  # Events per frame before training.
 ELAPSED = (2.0, 8.0, 32.0)  # Frames; the code of time since the first frame.
+ANCHOR = 4.0  # Frames over which motion departs from the reference.
 
 
 def sinusoidal_code(length: int, features: int) -> jax.Array:
@@ -155,7 +157,6 @@ class PBNet(nn.Module):
     ]
     self.to_delta = nn.Dense(self.motion_dim)
     if self.blink_events:
-      self.event_hidden = dense(self.reference_dim)
       rate = jnp.log(BLINK_RATE / (1 - BLINK_RATE))
       self.event_logit = nn.Dense(
         1,
@@ -248,9 +249,14 @@ class PBNet(nn.Module):
         x, frame_mask, memory, self.self_bias, self.memory_bias, train=train
       )
     delta = self.to_delta(x).astype(jnp.float32)
+    if self.frame_queries:
+      # The first frame is the reference itself, whatever z says.
+      delta = delta * (1 - jnp.exp(-jnp.arange(length) / ANCHOR))[:, None]
     if not self.blink_events:
       return delta, None
-    logits = self.event_logit(nn.silu(self.event_hidden(audio)))
+    # Sound tells little of blinks, and a few minutes of it are soon learnt by
+    # heart: a linear reading of features that serve the head.
+    logits = self.event_logit(jax.lax.stop_gradient(audio))
     return delta, logits[..., 0].astype(jnp.float32)
 
   def compose(self, delta, reference, events=None) -> jax.Array:

@@ -51,17 +51,19 @@ def band_attention(
     `[B, T, heads, D]`.
   """
   batch, length, heads, dim = q.shape
-  window, block = min(window, length - 1), min(block, length)
+  reach = window
+  if length <= block + 2 * window:  # All keys are fewer than a block's.
+    block, reach = length, 0
   count = -(-length // block)
   extra = count * block - length
   q = jnp.pad(q, ((0, 0), (0, extra), (0, 0), (0, 0))) * dim**-0.5
-  ends = (window, window + extra)
+  ends = (reach, reach + extra)
   k = jnp.pad(k, ((0, 0), ends, (0, 0), (0, 0)))
   v = jnp.pad(v, ((0, 0), ends, (0, 0), (0, 0)))
   key_mask = jnp.pad(key_mask, ((0, 0), ends))
 
-  distance = np.arange(block + 2 * window) - window
-  distance = distance - np.arange(block)[:, None]
+  size = block + 2 * reach
+  distance = np.arange(size) - reach - np.arange(block)[:, None]
   bias = bias_fn(distance) if bias_fn else jnp.zeros((1, 1, 1))
   bias = jnp.where(np.abs(distance) <= window, bias, attention.MASKED)
 
@@ -69,7 +71,6 @@ def band_attention(
     def slice_of(x, size):
       return jax.lax.dynamic_slice_in_dim(x, index * block, size, axis=1)
 
-    size = block + 2 * window
     logits = jnp.einsum(
       'bqhd,bkhd->bhqk',
       slice_of(q, block),
@@ -81,6 +82,8 @@ def band_attention(
     values = slice_of(v, size)
     return jnp.einsum('bhqk,bkhd->bqhd', weights.astype(v.dtype), values)
 
+  if count == 1:
+    return one_block(0)
   out = jax.lax.map(one_block, jnp.arange(count), batch_size=min(count, 8))
   out = jnp.moveaxis(out, 0, 1).reshape(batch, count * block, heads, dim)
   return out[:, :length]

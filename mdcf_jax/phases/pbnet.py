@@ -27,7 +27,7 @@ from mdcf_jax.ops import losses
 
 BATCH_KEYS = ('audio_emb', 'pose', 'blink', 'frame_mask')
 
-DEAD_FRAMES = 8  # After a blink, none for this long.
+DEAD_FRAMES = 15  # After a blink, none for this long: they do not cluster.
 
 
 @dataclasses.dataclass(frozen=True)
