@@ -9,6 +9,7 @@ better. Run the same command again and it goes on where it stopped.
 """
 
 import argparse
+import hashlib
 import json
 import logging
 import pathlib
@@ -16,6 +17,9 @@ import shutil
 import signal
 import subprocess
 import sys
+
+import jax
+import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # It need not be installed.
@@ -161,6 +165,15 @@ def upstream(args: argparse.Namespace, phase: str) -> pathlib.Path:
   return trained if checkpoint.is_run(trained) else BUNDLED
 
 
+def fingerprint(folders: dict[str, pathlib.Path]) -> str:
+  """Digest of earlier phases: their latents are no use to other weights."""
+  digest = hashlib.sha256()
+  for name, folder in folders.items():
+    for x in jax.tree.leaves(checkpoint.load_frozen(folder, name)):
+      digest.update(np.ascontiguousarray(x).tobytes())
+  return digest.hexdigest()[:8]
+
+
 def train(args: argparse.Namespace, phase: str) -> None:
   """One phase: resumes its run, or starts it from the bundled weights."""
   flags = {'data.dir': args.data}
@@ -171,6 +184,10 @@ def train(args: argparse.Namespace, phase: str) -> None:
   frozen = {'lmae': ('fde',), 'diffusion': ('fde', 'lmae')}.get(phase, ())
   for name in frozen:
     flags[f'init_from.{name}'] = upstream(args, name)
+  if phase == 'diffusion':
+    digest = fingerprint({name: upstream(args, name) for name in frozen})
+    flags['data.cache_latents'] = True
+    flags['data.latents'] = args.workdir / f'latents-{digest}'
   for override in args.config:
     name, _, setting = override.partition(':')
     if name == phase:
