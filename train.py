@@ -23,6 +23,7 @@ def main(argv: list[str]) -> int:
   """Returns the exit code: 0 done, 1 diverged, 2 something asked is wrong."""
   try:
     _parse(argv)
+    _keep_programs()
     from mdcf_jax.training import loop
 
     loop.train(_CONFIG.value, _WORKDIR.value)
@@ -55,6 +56,17 @@ def _parse(argv: list[str]) -> None:
   except OSError as error:
     path = flags.FLAGS['config'].config_filename
     raise InputError(f'cannot read the config {path}') from error
+
+
+def _keep_programs() -> None:
+  """Lets jax keep compiled programs in the user's cache, unless it does."""
+  import jax
+
+  from mdcf_jax.media.download import cache_dir
+
+  if not jax.config.jax_compilation_cache_dir:
+    programs = str(cache_dir() / 'programs')
+    jax.config.update('jax_compilation_cache_dir', programs)
 
 
 def _is_users(error: Exception) -> bool:

@@ -164,6 +164,9 @@ def load_config(folder: str | pathlib.Path) -> dict[str, Any]:
   ]
   if lacking:
     raise InputError(f'{path} lacks the key {lacking[0]!r}')
+  for key in ('model', 'phases'):
+    if not isinstance(config[key], dict):
+      raise InputError(f'{path}: {key!r} must be an object')
   if config['format'] != FORMAT:
     raise InputError(
       f'{path} has the format {config["format"]!r}; this version of mdcf_jax '

@@ -155,6 +155,7 @@ def test_config_round_trip(tmp_path):
     ('[]', "lacks the key 'format'"),
     ('{"format": 1}', "lacks the key 'model'"),
     (json.dumps({**CONFIG, 'format': 9}), 'has the format 9'),
+    (json.dumps({**CONFIG, 'format': 1, 'phases': []}), "'phases' must be"),
     ('\x00\xff', 'is not JSON'),
   ],
 )

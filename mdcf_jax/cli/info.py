@@ -9,6 +9,8 @@ from mdcf_jax.errors import InputError
 
 HELP = 'what a folder of weights contains'
 
+_ORDER = 'fde lmae diffusion pbnet'  # Of training.
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the options of this command."""
@@ -33,7 +35,8 @@ def describe(folder: str | pathlib.Path) -> str:
     f'audio features {config["audio_encoder"]}',
     f'{"phase":<10} {"parameters":>12} {"megabytes":>10} {"steps":>9}  trained',
   ]
-  for name, how in config['phases'].items():
+  for name in sorted(config['phases'], key=_ORDER.find):
+    how = config['phases'][name]
     variables = weights.load(folder, name)
     if 'params' not in variables:
       raise InputError(f'{folder}/{name}.safetensors has no parameters')
@@ -44,9 +47,16 @@ def describe(folder: str | pathlib.Path) -> str:
       + _settings(how.get('config', {}))
     )
   for name, keywords in config['model'].items():
-    words = ', '.join(f'{k}={v}' for k, v in keywords.items())
-    lines.append(f'{name}: {words}')
+    lines.append(f'{name}: {_words(keywords)}')
   return '\n'.join(lines) + '\n'
+
+
+def _words(keywords: dict) -> str:
+  """Spells the keywords of a module, those of its parts in brackets."""
+  return ', '.join(
+    f'{key} ({_words(value)})' if isinstance(value, dict) else f'{key} {value}'
+    for key, value in keywords.items()
+  )
 
 
 def _settings(config: dict) -> str:

@@ -7,6 +7,7 @@ runs/pbnet; `mdcf generate --weights my-model` uses them.
 """
 
 import argparse
+import json
 import logging
 import os
 import pathlib
@@ -154,7 +155,18 @@ def _describe(
     'resolution': last['resolution'],
     'audio_encoder': last['audio_encoder'],
     'phases': {
-      name: {'steps': step, 'config': config}
+      name: {'steps': step, 'config': _without_paths(config)}
       for name, (_, config, step) in loaded.items()
     },
   }
+
+
+def _without_paths(config: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns how a phase was trained, without folders of whoever did it."""
+  config = json.loads(json.dumps(config))
+  config.pop('model')  # Stands above, once for all phases.
+  config.pop('init_from')
+  config.pop('perceptual_weights')
+  config['data']['dir'] = pathlib.Path(config['data']['dir']).name
+  config['data']['latents'] = pathlib.Path(config['data']['latents']).name
+  return config

@@ -1,22 +1,11 @@
 """The four phases of training, in their order."""
 
-import importlib
+from mdcf_jax.phases.diffusion import DiffusionPhase
+from mdcf_jax.phases.fde import FDEPhase
+from mdcf_jax.phases.lmae import LMAEPhase
+from mdcf_jax.phases.pbnet import PBNetPhase
 
-_CLASSES = {
-  'fde': 'FDEPhase',
-  'lmae': 'LMAEPhase',
-  'diffusion': 'DiffusionPhase',
-  'pbnet': 'PBNetPhase',
+PHASES = {
+  phase.name: phase
+  for phase in (FDEPhase, LMAEPhase, DiffusionPhase, PBNetPhase)
 }
-
-
-class _Phases(dict):
-  """Imports a phase when it is asked for."""
-
-  def __missing__(self, name: str):
-    module = importlib.import_module(f'mdcf_jax.phases.{name}')
-    self[name] = getattr(module, _CLASSES[name])
-    return self[name]
-
-
-PHASES = _Phases()

@@ -1,5 +1,7 @@
 """`mdcf pack` and `mdcf info`: runs to a folder of weights, and its table."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -15,7 +17,10 @@ from mdcf_jax.training.state import TrainState
 def runs(tmp_path):
   """Workdirs of an FDE and an LMAE, with made-up arrays."""
   for module in (fde, lmae):
-    _save(module.get_config('tiny'), tmp_path / 'runs')
+    config = module.get_config('tiny')
+    config.data.dir = '/private/videos'
+    config.init_from.fde = '/private/runs/fde'
+    _save(config, tmp_path / 'runs')
   return tmp_path / 'runs'
 
 
@@ -52,6 +57,7 @@ def test_packed_weights_are_the_average(runs, tmp_path):
   assert config['model']['lmae']['features'] == list(tiny.model.lmae.features)
   assert config['resolution'] == tiny.resolution
   assert config['phases']['fde']['steps'] == 7
+  assert '/private' not in json.dumps(config)  # Where somebody's data lay.
   assert {path.name for path in tmp_path.iterdir()} == {'runs', 'model'}
 
 
