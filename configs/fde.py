@@ -34,7 +34,7 @@ def get_config(variant: str = 'base') -> ConfigDict:
       equivariance_weight=1.0,
       l1_weight=10.0,
       mouth_weight=4.0,
-      landmark_weight=10.0,
+      landmark_weight=1.0,
     )
   if config.size == 'mini':
     config.loss.window = min(96, config.resolution)
@@ -44,7 +44,7 @@ def get_config(variant: str = 'base') -> ConfigDict:
     config.optimizer.learning_rate = 1e-3
     config.optimizer.warmup_steps = 100
     config.optimizer.schedule = 'constant'
-    config.ema_decay = 0.998
+    config.ema_decay = 0.995
     config.total_steps = 6000
     config.data.min_zoom = 0.8
   if config.size == 'tiny':
