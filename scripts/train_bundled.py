@@ -271,7 +271,9 @@ def replace(packed: pathlib.Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-  logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s')
+  # Libraries speak up from warnings on.
+  logging.basicConfig(level=logging.WARNING, format='%(asctime)s %(message)s')
+  logger.setLevel(logging.INFO)
   args = parse_args(argv)
   args.workdir = args.workdir.absolute()
   args.data, args.realset = args.data.absolute(), args.realset.absolute()
