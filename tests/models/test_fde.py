@@ -29,13 +29,14 @@ def tiny():
   fde = FDE(**models.SIZES['tiny']['fde'])
   rng = jax.random.key(0)
   images = jax.random.uniform(rng, (2, 2, 64, 64, 3), minval=-1)
-  variables = fde.init(rng, *images)
-  return fde, variables, images
+  variables = jax.jit(fde.init)(rng, *images)
+  # Op by op, the networks take minutes to compile.
+  return jax.jit(fde.apply, static_argnames='method'), variables, images
 
 
 def test_shapes_and_ranges(tiny):
-  fde, variables, (source, driving) = tiny
-  out = fde.apply(variables, source, driving)
+  apply, variables, (source, driving) = tiny
+  out = apply(variables, source, driving)
   assert out['prediction'].shape == (2, 64, 64, 3)
   assert out['dynamics'].shape == (2, 16, 16, 3)
   assert jnp.max(jnp.abs(out['prediction'])) <= 1
@@ -44,40 +45,41 @@ def test_shapes_and_ranges(tiny):
 
 
 def test_parts_equal_the_whole(tiny):
-  fde, variables, (source, driving) = tiny
-  whole = fde.apply(variables, source, driving)
-  dynamics = fde.apply(variables, source, driving, method='estimate')
-  features = fde.apply(variables, source, method='encode')
-  frames = fde.apply(variables, features, dynamics, method='decode')
+  apply, variables, (source, driving) = tiny
+  whole = apply(variables, source, driving)
+  dynamics = apply(variables, source, driving, method='estimate')
+  features = apply(variables, source, method='encode')
+  frames = apply(variables, features, dynamics, method='decode')
   assert features[-1].shape == (2, 16, 16, 16)
   np.testing.assert_allclose(dynamics, whole['dynamics'], atol=1e-5)
   np.testing.assert_allclose(frames, whole['prediction'], atol=1e-4)
 
 
 def test_a_source_is_shared_by_all_frames(tiny):
-  fde, variables, (source, driving) = tiny
+  apply, variables, (source, driving) = tiny
   one = source[:1]
-  dynamics = fde.apply(
+  dynamics = apply(
     variables, jnp.repeat(one, 2, axis=0), driving, method='estimate'
   )
-  features = fde.apply(variables, one, method='encode')
-  shared = fde.apply(variables, features, dynamics, method='decode')
+  features = apply(variables, one, method='encode')
+  shared = apply(variables, features, dynamics, method='decode')
   for i in range(2):
-    frame = fde.apply(variables, features, dynamics[i : i + 1], method='decode')
+    frame = apply(variables, features, dynamics[i : i + 1], method='decode')
     np.testing.assert_allclose(shared[i], frame[0], atol=1e-5)
 
 
 def test_no_motion_and_no_occlusion_return_the_source(tiny):
-  fde, variables, (source, _) = tiny
+  apply, variables, (source, _) = tiny
   dynamics = jnp.zeros((2, 16, 16, 3)).at[..., 2].set(1.0)
-  features = fde.apply(variables, source, method='encode')
-  frames = fde.apply(variables, features, dynamics, method='decode')
+  features = apply(variables, source, method='encode')
+  frames = apply(variables, features, dynamics, method='decode')
   np.testing.assert_allclose(frames, source, atol=1e-4)
 
 
-def test_eighth_of_the_size(tiny):
+def test_eighth_of_the_size():
   fde = FDE(**{**models.SIZES['tiny']['fde'], 'scale': 8})
   image = jnp.zeros((1, 64, 64, 3))
-  out, _ = fde.init_with_output(jax.random.key(0), image, image)
+  init = jax.jit(fde.init_with_output)
+  out, _ = init(jax.random.key(0), image, image)
   assert out['dynamics'].shape == (1, 8, 8, 3)
   assert out['prediction'].shape == image.shape

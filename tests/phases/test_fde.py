@@ -27,7 +27,7 @@ def setting():
     driving_landmarks=rng.rand(2, 8, 2),
   )
   batch = {name: jnp.asarray(x, jnp.float32) for name, x in batch.items()}
-  variables = phase.init(jax.random.key(0), batch)
+  variables = jax.jit(phase.init)(jax.random.key(0), batch)
   params = variables.pop('params')
   return phase, params, variables, batch
 
@@ -46,7 +46,7 @@ def test_loss_falls_on_one_batch(setting):
     return optax.apply_updates(params, updates), model_state, opt_state, loss
 
   opt_state, values = tx.init(params), []
-  for i in range(25):
+  for i in range(16):
     params, model_state, opt_state, loss = step(
       params, model_state, opt_state, jax.random.key(i)
     )
@@ -89,12 +89,13 @@ def test_terms_follow_the_weights(setting):
     equivariance_weight=0.0,
     landmark_weight=0.0,
   )
-  loss, (_, metrics) = only.loss_fn(
+  loss_fn = jax.jit(only.loss_fn, static_argnames='train')
+  loss, (_, metrics) = loss_fn(
     params, model_state, {}, batch, jax.random.key(0), train=False
   )
   assert set(metrics) == {'l1', 'psnr'}
   assert loss == metrics['l1']
-  frames = phase.predict(params, model_state, {}, batch, jax.random.key(0))
+  frames = jax.jit(phase.predict)(params, model_state, {}, batch, jax.random.key(0))
   error = jnp.mean(jnp.abs(frames['prediction'] - batch['driving']))
   np.testing.assert_allclose(loss, error, rtol=1e-5)
 
