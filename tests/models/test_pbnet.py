@@ -1,5 +1,6 @@
 """PBNet: parity with the public modules, padding, length, structure."""
 
+import functools
 import json
 
 import jax
@@ -22,9 +23,11 @@ def _inputs(length, batch=2, seed=0):
   return motion, audio_emb, jnp.ones((batch, length))
 
 
-def _init(net, length=16):
+@functools.cache
+def _params():
+  """Of the tiny net; they depend on neither its window nor its latents."""
   rng = jax.random.key(0)
-  return jax.jit(net.init)(rng, *_inputs(length), rng=rng)
+  return jax.jit(PBNet(**TINY).init)(rng, *_inputs(16), rng=rng)
 
 
 def _apply(net, method, *args):
@@ -167,7 +170,7 @@ def test_band_attention_equals_masked_full_attention(length, window):
 @pytest.mark.parametrize('z_stride', [0, 8])
 def test_padding_changes_no_real_frame(z_stride):
   net = PBNet(**TINY | dict(z_stride=z_stride))
-  variables = _init(net)
+  variables = _params()
   motion, audio_emb, mask = _inputs(21)
   mean, _, valid = _apply(net, 'encode', variables, motion, audio_emb, mask)
   more = ((0, 0), (0, 11), (0, 0))
@@ -200,7 +203,7 @@ def test_padding_changes_no_real_frame(z_stride):
 def test_far_frames_do_not_matter():
   """Beyond the window of all layers a change is not felt: O(length) work."""
   net = PBNet(**TINY | dict(window=4))
-  variables = _init(net)
+  variables = _params()
   motion, audio_emb, mask = _inputs(200)
   z = jnp.zeros((2, net.num_latents(200), net.latent_dim))
 
@@ -222,10 +225,9 @@ def test_latents_in_between_are_interpolated():
 
 def test_an_event_shuts_both_eyes_and_leaves_the_pose():
   net = PBNet(**TINY)
-  variables = _init(net)
   reference = jnp.array([[1.0, 2, 3, 0.1, 0.1, -0.5, 0.3, 0.28]])
   delta, events = jnp.zeros((1, 30, 8)), jnp.zeros((1, 30)).at[0, 12].set(1)
-  motion = _apply(net, 'compose', variables, delta, reference, events)[0]
+  motion = _apply(net, 'compose', _params(), delta, reference, events)[0]
   np.testing.assert_allclose(motion[:, :6], np.tile(reference[0, :6], (30, 1)))
   assert np.all(motion[12, 6:] < 0.08)
   np.testing.assert_allclose(motion[:5, 6:], reference[:, 6:].repeat(5, 0))
@@ -237,7 +239,8 @@ def test_sizes():
 
   def count(size):
     net = PBNet(**models.SIZES[size]['pbnet'])
-    variables = jax.eval_shape(lambda: _init(net))
+    rng = jax.random.key(0)
+    variables = jax.eval_shape(lambda: net.init(rng, *_inputs(16), rng=rng))
     return sum(x.size for x in jax.tree.leaves(variables))
 
   assert 2e6 < count('base') < 3e6
