@@ -19,9 +19,8 @@ setuptools.setup(
     'numpy>=2.0',
     'ml_collections>=1.0',  # Configs with locked keys.
     'absl-py',  # Flags of train.py.
-    'av>=14',  # Video and audio; bundles FFmpeg.
+    'av>=14,<19',  # Video and audio; bundles FFmpeg. 19 drops arguments.
     'pillow>=11',
-    'soundfile>=0.13',
     'safetensors>=0.5',  # Weights, never unpickled.
     'tqdm>=4.66',  # Progress bars with ETA.
     'grain>=0.2.15',
@@ -34,7 +33,7 @@ setuptools.setup(
     'cuda12': ['jax[cuda12]'],
     'cuda13': ['jax[cuda13]'],
     'tpu': ['jax[tpu]'],
-    'dev': ['pytest>=8', 'ruff>=0.8', 'pre-commit>=4'],
+    'dev': ['pytest>=8', 'ruff>=0.8', 'pre-commit>=4', 'soundfile>=0.13'],
   },
   entry_points={'console_scripts': ['mdcf = mdcf_jax.cli.main:main']},
 )
