@@ -100,5 +100,6 @@ if __name__ == '__main__':
   # Progress is logged; libraries speak up from warnings on.
   logging.basicConfig(level=logging.WARNING, format='%(asctime)s %(message)s')
   logging.getLogger('mdcf_jax').setLevel(logging.INFO)
+  logging.getLogger('absl').setLevel(logging.ERROR)  # Orbax on its waiting.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
   sys.exit(main(sys.argv))
