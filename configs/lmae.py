@@ -22,7 +22,7 @@ def get_config(variant: str = 'base') -> ConfigDict:
     image_loss='unit',  # Or 'phase_one': ten times that distance.
     l1_weight=0.0,  # Mean absolute error of the same pixels.
     mouth_weight=0.0,  # Extra weight of the mouth box in it.
-    igc_examples=0,  # Examples of a batch decoded to images; 0: all.
+    window=0,  # Side of the random window that is decoded; 0: all.
   )
   config.batch_size = 32
   config.optimizer.learning_rate = 1e-4
@@ -32,9 +32,8 @@ def get_config(variant: str = 'base') -> ConfigDict:
     config.loss.l1_weight = 5.0
     config.loss.mouth_weight = 4.0
   if config.size == 'mini':
-    # Equation 6 needs no image, so most of a batch goes without.
-    config.batch_size = 16
-    config.loss.igc_examples = 4
+    config.batch_size = 8
+    config.loss.window = min(96, config.resolution)
     config.optimizer.learning_rate = 1e-3
     config.optimizer.warmup_steps = 100
     config.optimizer.schedule = 'cosine'

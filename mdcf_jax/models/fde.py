@@ -262,6 +262,12 @@ class FDE(nn.Module):
   padding: str = 'border'
   dtype: Any = jnp.float32
 
+  def __post_init__(self):
+    # Hashable, so that a phase can be a static argument of `jit`.
+    for name in ('region', 'background', 'flow', 'generator'):
+      object.__setattr__(self, name, FrozenDict(getattr(self, name)))
+    super().__post_init__()
+
   def setup(self):
     convention = dict(align_corners=self.align_corners, padding=self.padding)
     self.region_predictor = RegionPredictor(
@@ -311,7 +317,9 @@ class FDE(nn.Module):
     """
     flow, occlusion = dynamics[..., :2], dynamics[..., 2:]
     grid = flow + identity_grid(*flow.shape[1:3])
-    decoded = self.image_generator.decode(features, grid, occlusion, train=train)
+    decoded = self.image_generator.decode(
+      features, grid, occlusion, train=train
+    )
     return 2 * decoded - 1
 
   def __call__(self, source, driving, *, train: bool = False) -> dict:

@@ -10,12 +10,10 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from mdcf_jax import visualize
 from mdcf_jax.models.fde import FDE
 from mdcf_jax.models.vgg import Perceptual
-from mdcf_jax.ops import deformation, losses, pose, warp
+from mdcf_jax.ops import boxes, deformation, losses, pose, windows
 
 # Spread of the guided regions along and across the line of the eyes, in
 # distances of the eyes. None is round: a round region has no axes, and its
@@ -112,26 +110,36 @@ class FDEPhase:
 
     Args:
       batch: source, driving `[B, H, W, 3]`; mouth_box `[B, 4]` with
-        `mouth_weight`; source_landmarks, driving_landmarks `[B, G, 2]` in
+        `mouth_weight` or `window`; source_landmarks, driving_landmarks `[B, G, 2]` in
         [0, 1] with `landmark_weight`.
     """
     variables = {'params': params, **model_state}
     rng_window, rng_equivariance = jax.random.split(rng)
-    window = self._window(rng_window, batch) if train and self.window else None
+    corner = None
+    if train and self.window:
+      size = batch['source'].shape[1]
+      corner = windows.random_corner(
+        rng_window, size, self.window, batch['mouth_box']
+      )
     (outputs, regions), model_state = self.fde.apply(
       variables,
       batch,
-      window,
+      corner,
+      self.window,
       rng_equivariance,
       train,
       self.equivariance_weight > 0,
       method=_forward,
       mutable=['batch_stats'],
     )
-    target = _crop(batch['driving'], window)
-    terms = self._image_terms(outputs['prediction'], target, frozen, batch, window)
+    target = self._crop(batch['driving'], corner)
+    terms = self._image_terms(
+      outputs['prediction'], target, frozen, batch, corner
+    )
     if self.equivariance_weight:
-      terms['equivariance'] = _equivariance(outputs['driving_regions'], *regions)
+      terms['equivariance'] = _equivariance(
+        outputs['driving_regions'], *regions
+      )
     if self.landmark_weight:
       terms['landmark'] = _landmark_distance(outputs, batch)
     loss = sum(getattr(self, f'{name}_weight') * v for name, v in terms.items())
@@ -148,38 +156,23 @@ class FDEPhase:
     )
     return {k: outputs[k] for k in ('prediction', 'dynamics')}
 
-  def pictures(self, outputs: dict, batch: dict) -> dict[str, np.ndarray]:
-    """Source, driving, prediction, flow as colour, occlusion as grey."""
-    dynamics = np.asarray(outputs['dynamics'])
-    flow = visualize.flow_to_color(dynamics[..., :2])
-    occlusion = np.repeat(dynamics[..., 2:], 3, axis=-1)
+  def pictures(self, outputs: dict, batch: dict) -> dict[str, jax.Array]:
+    """Frames in [-1, 1]; flow `[..., 2]` and occlusion `[..., 1]` raw."""
+    dynamics = outputs['dynamics']
     return dict(
       source=batch['source'],
       driving=batch['driving'],
       prediction=outputs['prediction'],
-      flow=flow / 127.5 - 1,
-      occlusion=2 * occlusion - 1,
+      flow=dynamics[..., :2],
+      occlusion=dynamics[..., 2:],
     )
 
-  def _window(self, rng, batch) -> dict[str, jax.Array]:
-    """Random windows, half of them around the mouth; x, y of their corners."""
-    size = batch['source'].shape[1]
-    rng_any, rng_near, rng_which = jax.random.split(rng, 3)
-    shape = (batch['source'].shape[0], 2)
-    last = size - self.window
-    corner = jax.random.uniform(rng_any, shape) * last
-    if 'mouth_box' in batch:
-      box = batch['mouth_box'] * size
-      near = (box[:, :2] + box[:, 2:]) / 2 - self.window / 2
-      near += jax.random.uniform(rng_near, shape, minval=-0.25, maxval=0.25) * (
-        self.window
-      )
-      which = jax.random.bernoulli(rng_which, 0.5, (shape[0], 1))
-      corner = jnp.where(which, near, corner)
-    corner = jnp.clip(jnp.round(corner), 0, last).astype(jnp.int32)
-    return dict(corner=corner, size=self.window)
+  def _crop(self, image, corner):
+    if corner is None:
+      return image
+    return windows.crop(image, corner, self.window)
 
-  def _image_terms(self, prediction, target, frozen, batch, window):
+  def _image_terms(self, prediction, target, frozen, batch, corner):
     terms = {}
     if self.perceptual_weight:
       variables = frozen.get('vgg19', {})
@@ -188,62 +181,30 @@ class FDEPhase:
     if self.l1_weight:
       error = jnp.abs(prediction - target)
       if self.mouth_weight:
-        mask = _box_mask(batch['mouth_box'], batch['driving'].shape[1])
-        error *= 1 + self.mouth_weight * _crop(mask, window)
+        _, height, width, _ = batch['driving'].shape
+        mask = boxes.box_coverage(batch['mouth_box'], height, width)
+        error *= 1 + self.mouth_weight * self._crop(mask, corner)
       terms['l1'] = jnp.mean(error)
     return terms
 
 
-def _forward(fde, batch, window, rng, train, equivariance):
+def _forward(fde, batch, corner, window, rng, train, equivariance):
   """The FDE on a batch, decoding only inside the window."""
   source, driving = batch['source'], batch['driving']
-  if window is None:
+  if corner is None:
     outputs = fde(source, driving, train=train)
   else:
     outputs = fde.motion(source, driving, train=train)
-    features = fde.encode(_crop(source, window), train=train)
-    inside = _crop_dynamics(outputs['dynamics'], source.shape[1], window, fde)
+    features = fde.encode(windows.crop(source, corner, window), train=train)
+    inside = windows.crop_dynamics(
+      outputs['dynamics'], corner, source.shape[1], window
+    )
     outputs['prediction'] = fde.decode(features, inside, train=train)
   if not equivariance:
     return outputs, ()
   bend = deformation.random_deformation(rng, driving.shape[0])
   bent = fde.regions(deformation.deform_image(bend, driving), train=train)
   return outputs, (bent, bend)
-
-
-def _crop(image, window):
-  """The window of each image `[B, H, W, C]`."""
-  if window is None:
-    return image
-
-  def one(image, corner):
-    start = (corner[1], corner[0], 0)
-    shape = (window['size'], window['size'], image.shape[-1])
-    return jax.lax.dynamic_slice(image, start, shape)
-
-  return jax.vmap(one)(image, window['corner'])
-
-
-def _crop_dynamics(dynamics, size, window, fde):
-  """Dynamics of whole images, sampled and re-based to the window's frame."""
-  side = window['size'] // fde.scale
-  half = (window['size'] - 1) / (size - 1)
-  corner = window['corner'].astype(jnp.float32)
-  centre = (corner + (window['size'] - 1) / 2) / ((size - 1) / 2) - 1
-  local = warp.identity_grid(side, side)
-  grid = local * half + centre[:, None, None]
-  inside = warp.warp(dynamics, grid)
-  # A displacement is as long in pixels, but the frame is smaller.
-  return jnp.concatenate([inside[..., :2] / half, inside[..., 2:]], axis=-1)
-
-
-def _box_mask(box, size):
-  """1 inside boxes `[B, 4]` (x0, y0, x1, y1 in [0, 1]): `[B, size, size, 1]`."""
-  centre = (jnp.arange(size) + 0.5) / size
-  inside_x = (centre >= box[:, :1]) & (centre < box[:, 2:3])
-  inside_y = (centre >= box[:, 1:2]) & (centre < box[:, 3:])
-  mask = inside_y[:, :, None] & inside_x[:, None, :]
-  return mask[..., None].astype(jnp.float32)
 
 
 def _equivariance(regions, bent_regions, bend):

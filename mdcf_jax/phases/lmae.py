@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from mdcf_jax.models.fde import FDE
 from mdcf_jax.models.lmae import LMAE
 from mdcf_jax.models.vgg import Perceptual
-from mdcf_jax.ops import boxes, losses
+from mdcf_jax.ops import boxes, losses, windows
 
 BATCH_KEYS = ('source', 'driving')
 
@@ -40,8 +40,8 @@ class LMAEPhase:
     l1_weight: of the mean absolute error of the same pixels; not in the paper,
       for training with an untrained perceptual distance.
     mouth_weight: extra weight of the mouth box in that error.
-    igc_examples: how many examples of a batch are decoded to images, which is
-      what takes the time; 0: all.
+    window: side in pixels of the random window that is decoded, which is what
+      takes the time; 0: all.
   """
 
   fde: FDE
@@ -53,7 +53,7 @@ class LMAEPhase:
   image_loss: str = 'unit'
   l1_weight: float = 0.0
   mouth_weight: float = 0.0
-  igc_examples: int = 0
+  window: int = 0
 
   name: ClassVar[str] = 'lmae'
 
@@ -92,9 +92,9 @@ class LMAEPhase:
 
     Args:
       batch: source, driving `[B, H, W, 3]`; mouth_box `[B, 4]` with
-        `mouth_weight`.
+        `mouth_weight` or `window`.
     """
-    del train  # No dropout, no batch statistics: both modes are the same.
+    rng, rng_window = jax.random.split(rng)
     dynamics = self._estimate(frozen, batch)
     outputs = self.lmae.apply({'params': params}, dynamics, rng)
     decoded = outputs['dynamics']
@@ -105,7 +105,13 @@ class LMAEPhase:
     )
     loss = self.kl_weight * terms['kl'] + self.mse_weight * terms['mse']
     if self.igc_weight or self.l1_weight:
-      images = self._image_terms(frozen, batch, decoded)
+      corner = None
+      if train and self.window:
+        size = batch['source'].shape[1]
+        corner = windows.random_corner(
+          rng_window, size, self.window, batch['mouth_box']
+        )
+      images = self._image_terms(frozen, batch, decoded, corner)
       loss += self.igc_weight * images['igc'] + self.l1_weight * images['l1']
       terms |= images
     flow_mse = losses.mse(decoded[..., :2], dynamics[..., :2])
@@ -161,26 +167,31 @@ class LMAEPhase:
     )
     return jax.lax.stop_gradient(dynamics)
 
-  def _image_terms(self, frozen, batch, dynamics):
+  def _image_terms(self, frozen, batch, dynamics, corner):
     """Equation 7, and its pixel-wise companion."""
-    count = self.igc_examples or dynamics.shape[0]
-    driving = batch['driving'][:count]
+    source, driving = batch['source'], batch['driving']
+    _, height, width, _ = driving.shape
+    mask = 1.0
+    if self.mouth_weight:
+      coverage = boxes.box_coverage(batch['mouth_box'], height, width)
+      mask = 1 + self.mouth_weight * coverage
+    if corner is not None:
+      dynamics = windows.crop_dynamics(dynamics, corner, height, self.window)
+      source = windows.crop(source, corner, self.window)
+      driving = windows.crop(driving, corner, self.window)
+      if self.mouth_weight:
+        mask = windows.crop(mask, corner, self.window)
     fde = _variables(frozen['fde'])
-    features = self.fde.apply(fde, batch['source'][:count], method='encode')
+    features = self.fde.apply(fde, source, method='encode')
     features = jax.lax.stop_gradient(features)
-    image = self.fde.apply(fde, features, dynamics[:count], method='decode')
+    image = self.fde.apply(fde, features, dynamics, method='decode')
 
     terms = dict(igc=jnp.zeros(()))
     if self.igc_weight:
       vgg = jax.lax.stop_gradient(frozen.get('vgg19', {}))
       distance = self.perceptual.apply(vgg, image, driving)
       terms['igc'] = IMAGE_LOSSES[self.image_loss] * jnp.mean(distance)
-    error = jnp.abs(image - driving)
-    if self.mouth_weight:
-      _, height, width, _ = driving.shape
-      mask = boxes.box_coverage(batch['mouth_box'][:count], height, width)
-      error *= 1 + self.mouth_weight * mask
-    terms['l1'] = jnp.mean(error)
+    terms['l1'] = jnp.mean(mask * jnp.abs(image - driving))
     squared = losses.mse(image, driving)
     terms['psnr'] = jnp.mean(10 * jnp.log10(4 / jnp.maximum(squared, 1e-10)))
     return terms
