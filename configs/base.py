@@ -126,6 +126,7 @@ def _data() -> ConfigDict:
   data.dir = ''  # Output of `mdcf prepare`; '': synthetic heads, no files.
   data.latents = ''  # Folder of cached latents; '': encode the frames.
   data.cache_latents = False  # Write that folder before training starts.
+  data.latent_sources = 4  # Frames of each clip that are sources in it.
   data.num_frames = 32  # T of a window: diffusion, pbnet.
   data.source = 'first'  # Source of a window: 'first' frame or 'random'.
   data.swap = True  # Exchange source and driving half of the time.

@@ -19,7 +19,6 @@ from mdcf_jax.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-NUM_SOURCES = 4
 # A clip is cut into pieces of this length: one compilation, little memory.
 PIECE = 64
 # Smaller than this, a variance is lost in float16 anyway.
@@ -57,7 +56,14 @@ def cache_latents(config: Any, frozen: Mapping[str, Any]) -> None:
     share = range(jax.process_index(), len(source), jax.process_count())
     share = (clips.from_source(source[i]) for i in share)
     spoken = (record for record in share if clips.has_audio(record))
-    write_latents(phase, frozen, spoken, data.latents, config.resolution)
+    write_latents(
+      phase,
+      frozen,
+      spoken,
+      data.latents,
+      config.resolution,
+      data.latent_sources,
+    )
   if jax.process_count() > 1:
     from jax.experimental import multihost_utils
 
@@ -70,7 +76,7 @@ def write_latents(
   records: Iterable[Mapping[str, Any]],
   folder: str | os.PathLike,
   resolution: int,
-  num_sources: int = NUM_SOURCES,
+  num_sources: int,
 ) -> int:
   """Writes the latents of clips and returns how many were not there yet.
 
