@@ -235,7 +235,7 @@ def test_an_event_shuts_both_eyes_and_leaves_the_pose():
 
 
 def test_sizes():
-  """Base is the public joint model (2,347,532) and its audio encoder."""
+  """Base is near the public joint model, which has 2,347,532."""
 
   def count(size):
     net = PBNet(**models.SIZES[size]['pbnet'])
