@@ -28,7 +28,6 @@ def get_config(variant: str = 'base') -> ConfigDict:
     config.batch_size = 16
     config.optimizer.learning_rate = 1e-3
     config.optimizer.warmup_steps = 200
-    config.optimizer.schedule = 'cosine'
     config.total_steps = 20_000
 
   if config.size == 'tiny':

@@ -43,6 +43,7 @@ def get_config(variant: str = 'base') -> ConfigDict:
     config.batch_size = 4
     config.optimizer.learning_rate = 1e-3
     config.optimizer.warmup_steps = 100
+    # Runs end by the clock: the average of the weights stands in for a decay.
     config.optimizer.schedule = 'constant'
     config.ema_decay = 0.995
     config.total_steps = 6000

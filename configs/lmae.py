@@ -36,7 +36,6 @@ def get_config(variant: str = 'base') -> ConfigDict:
     config.loss.window = min(96, config.resolution)
     config.optimizer.learning_rate = 1e-3
     config.optimizer.warmup_steps = 100
-    config.optimizer.schedule = 'cosine'
     config.total_steps = 6000
   if config.size == 'tiny':
     config.batch_size = 2

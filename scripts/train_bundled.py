@@ -29,11 +29,7 @@ from mdcf_jax.training import checkpoint  # noqa: E402
 
 BUNDLED = ROOT / 'mdcf_jax' / 'bundled'
 PHASES = ('fde', 'lmae', 'diffusion', 'pbnet')
-# FDE is fully convolutional: it learns at half the size, four times as fast.
-VARIANTS = {
-  'mini': dict.fromkeys(PHASES, 'mini,256') | {'fde': 'mini,128'},
-  'tiny': dict.fromkeys(PHASES, 'tiny'),
-}
+VARIANTS = dict(mini='mini,256', tiny='tiny')
 # Numbers that must not get worse, and by how much they may: (key of the
 # report, sign of better, tolerance).
 GUARDED = (
@@ -195,7 +191,7 @@ def train(args: argparse.Namespace, phase: str) -> None:
       flags[key] = value
   call(
     *(sys.executable, 'train.py'),
-    f'--config=configs/{phase}.py:{VARIANTS[args.size][phase]}',
+    f'--config=configs/{phase}.py:{VARIANTS[args.size]}',
     f'--workdir={args.workdir / phase}',
     *(f'--config.{key}={value}' for key, value in flags.items()),
     timeout=60 * args.minutes[phase],
