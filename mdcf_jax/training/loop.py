@@ -86,6 +86,12 @@ def train(config: Any, workdir: str | pathlib.Path) -> TrainState:
     _sigterm() as stop,
   ):
     state, run = prepare(config, phase, checkpoints)
+    tensors, size = weights.describe(state.params)
+    logger.info(
+      '%s: %.2f million parameters in %d tensors, %d device(s), step %d of %d',
+      *(config.phase, size / 1e6, tensors, jax.device_count()),
+      *(int(state.step), config.total_steps),
+    )
     return fit(run, state, checkpoints, watch, stop)
 
 
@@ -117,10 +123,8 @@ def prepare(
   from mdcf_jax.data.pipeline import create_dataset
 
   mesh = sharding.create_mesh(config.mesh.fsdp, config.mesh.frames)
-  frozen = jax.device_put(
-    {name: _load_frozen(config, name) for name in phase.frozen_names},
-    sharding.replicated(mesh),
-  )
+  frozen = {name: _load_frozen(config, name) for name in phase.frozen_names}
+  frozen = jax.device_put(frozen, sharding.replicated(mesh))
   if config.data.cache_latents:
     from mdcf_jax.training import latents
 
@@ -155,18 +159,12 @@ def prepare(
   if checkpoints.latest_step() is not None:
     state = _restore(run, checkpoints, abstract, state_sharding)
   else:
-    state = jax.jit(init, out_shardings=state_sharding)(rng, one)
+    # Run once: hundreds of random generators are not worth optimising.
+    fast = {'xla_backend_optimization_level': 0}
+    state = jax.jit(init, out_shardings=state_sharding, compiler_options=fast)(
+      rng, one
+    )
     state = _start(run, state, state_sharding)
-  tensors, size = weights.describe(state.params)
-  logger.info(
-    '%s: %.2f million parameters in %d tensors, %d device(s), step %d of %d',
-    config.phase,
-    size / 1e6,
-    tensors,
-    jax.device_count(),
-    int(state.step),
-    config.total_steps,
-  )
   return state, run
 
 
