@@ -31,6 +31,9 @@ _GUIDE_SPREAD = (
   (0.6, 1.0),  # The head as a whole.
 )
 
+# Of an error of a centre by half an image, beside a divergence in nats.
+_CENTRE_WEIGHT = 20.0
+
 
 def guide_regions(landmarks: jax.Array) -> tuple[jax.Array, jax.Array]:
   """Where regions should lie, given guide points of the face.
@@ -110,8 +113,8 @@ class FDEPhase:
 
     Args:
       batch: source, driving `[B, H, W, 3]`; mouth_box `[B, 4]` with
-        `mouth_weight` or `window`; source_landmarks, driving_landmarks `[B, G, 2]` in
-        [0, 1] with `landmark_weight`.
+        `mouth_weight` or `window`; source_landmarks, driving_landmarks
+        `[B, 8, 2]` in [0, 1] with `landmark_weight`.
     """
     variables = {'params': params, **model_state}
     rng_window, rng_equivariance = jax.random.split(rng)
@@ -219,17 +222,19 @@ def _equivariance(regions, bent_regions, bend):
 
 
 def _landmark_distance(outputs, batch):
-  """Cross-entropy of the guided regions' heat maps with their targets."""
+  """Divergence of heat maps from the guided regions, and error of centres."""
   total = 0.0
   for name in ('source', 'driving'):
-    heatmap = outputs[f'{name}_regions']['heatmap']
+    regions = outputs[f'{name}_regions']
     shift, covar = guide_regions(batch[f'{name}_landmarks'])
-    count = min(shift.shape[1], heatmap.shape[-1])
-    target = pose.gaussian(
-      shift[:, :count], covar[:, :count], *heatmap.shape[1:3]
-    )
+    count = min(shift.shape[1], regions['shift'].shape[1])
+    shift, covar = shift[:, :count], covar[:, :count]
+    heatmap = regions['heatmap'][..., :count]
+    target = pose.gaussian(shift, covar, *heatmap.shape[1:3])
     target /= jnp.sum(target, axis=(1, 2), keepdims=True) + 1e-6
-    log_heatmap = jnp.log(heatmap[..., :count] + 1e-8)
-    entropy = -jnp.sum(target * jnp.log(target + 1e-8), axis=(1, 2))
-    total += jnp.mean(-jnp.sum(target * log_heatmap, axis=(1, 2)) - entropy)
+    ratio = jnp.log(target + 1e-8) - jnp.log(heatmap + 1e-8)
+    divergence = jnp.sum(target * ratio, axis=(1, 2))
+    # Lips move by less than their heat maps are wide.
+    error = jnp.abs(regions['shift'][:, :count] - shift)
+    total += jnp.mean(divergence) + _CENTRE_WEIGHT * jnp.mean(error)
   return total / 2
