@@ -13,6 +13,7 @@ import numpy as np
 from flax import linen as nn
 
 GATHER_PIXELS = 16
+ZERO_HEADS = ('head_0_out', 'head_1_out')
 DIMENSIONS = ('NHWC', 'HWIO', 'NHWC')
 
 
@@ -108,17 +109,22 @@ class Upsample(nn.Module):
     return x + bias.astype(self.dtype)
 
 
+def normalise_channels(x: jax.Array) -> jax.Array:
+  """Mean 0 and variance 1 over the last axis, float32 inside."""
+  h = x.astype(jnp.float32)
+  h = h - jnp.mean(h, axis=-1, keepdims=True)
+  h = h * jax.lax.rsqrt(jnp.mean(jnp.square(h), -1, keepdims=True) + 1e-5)
+  return h.astype(x.dtype)
+
+
 class ChannelNorm(nn.Module):
   """Layer norm over channels with a gain and no bias, epsilon 1e-5."""
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    """Maps `[..., C]` to the same shape, float32 inside."""
+    """Maps `[..., C]` to the same shape."""
     gain = self.param('scale', nn.initializers.ones, (x.shape[-1],))
-    h = x.astype(jnp.float32)
-    h = h - jnp.mean(h, axis=-1, keepdims=True)
-    h = h * jax.lax.rsqrt(jnp.mean(jnp.square(h), -1, keepdims=True) + 1e-5)
-    return (h * gain).astype(x.dtype)
+    return normalise_channels(x) * gain.astype(x.dtype)
 
 
 class FrameGroupNorm(nn.Module):
@@ -161,3 +167,48 @@ def _time_mean(x: jax.Array, frame_mask: jax.Array) -> jax.Array:
   total = jnp.maximum(jnp.sum(mask, axis=1, keepdims=True), 1e-6)
   mean = jnp.sum(by_clip * mask, axis=1, keepdims=True) / total
   return jnp.broadcast_to(mean, by_clip.shape).reshape(x.shape)
+
+
+def draw_params(rng: jax.Array, shapes: Any) -> Any:
+  """Draws the parameters of the denoiser, as its modules' own initialisers do.
+
+  From one stream of numbers: XLA takes a minute or more to compile the hundreds
+  of generators of `module.init`, and a second for this one.
+
+  Args:
+    rng: one key.
+    shapes: tree of `jax.eval_shape(module.init, ...)['params']`.
+
+  Returns:
+    A tree of float32 arrays.
+  """
+  paths, tree = jax.tree_util.tree_flatten_with_path(shapes)
+  sizes = [int(np.prod(x.shape)) for _, x in paths]
+  flat = jax.random.normal(rng, (sum(sizes),))
+  parts = jnp.split(flat, np.cumsum(sizes)[:-1])
+  drawn = []
+  for (path, x), part in zip(paths, parts):
+    names = [entry.key for entry in path]
+    mean, std = _distribution(names, x.shape)
+    drawn.append(mean + std * part.reshape(x.shape))
+  return jax.tree_util.tree_unflatten(tree, drawn)
+
+
+def _distribution(names: list[str], shape: tuple) -> tuple[float, float]:
+  """Mean and standard deviation of a parameter, by its name."""
+  name = names[-1]
+  if name in ('scale', 'norm', 'norm_out', 'q_scale', 'k_scale'):
+    return 1.0, 0.0
+  if name == 'bias' or (name == 'kernel' and names[-2] in ZERO_HEADS):
+    return 0.0, 0.0
+  if name == 'null_kv':
+    return 0.0, 1.0
+  if name == 'relative_bias' or name.startswith('null_'):
+    return 0.0, 0.02
+  if name in ('to_q', 'to_kv', 'to_out'):
+    return 0.0, shape[1] ** -0.5
+  if name == 'kernel':
+    fan_in = np.prod(shape[:-1])
+    fan_in = fan_in / 4 if names[-2].endswith('_double') else fan_in
+    return 0.0, float(fan_in**-0.5)
+  raise ValueError(f'no initial distribution for {"/".join(names)}')

@@ -20,6 +20,7 @@ from mdcf_jax.models.layers import (
   FrameGroupNorm,
   SpatialConv,
   Upsample,
+  normalise_channels,
 )
 from mdcf_jax.ops import attention
 
@@ -33,7 +34,10 @@ def sinusoidal_embedding(t: jax.Array, dim: int) -> jax.Array:
 
 
 class CrossAttention(nn.Module):
-  """Pixels of a frame ask that frame's vector; a gate between it and a null.
+  """Pixels of a frame ask that frame's S conditions, one by one; a sum.
+
+  Each condition has an attention of its own (parameters have a leading S); they
+  are computed together.
 
   Attributes:
     features: output channels C'.
@@ -47,34 +51,50 @@ class CrossAttention(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, x: jax.Array, context: jax.Array) -> jax.Array:
-    """Maps x `[N, h, w, C]` and context `[N, D]` to `[N, h, w, C']`."""
-    n, height, width, _ = x.shape
-    heads = (self.num_heads, self.head_dim)
+  def __call__(self, x: jax.Array, contexts: jax.Array) -> jax.Array:
+    """Maps x `[N, h, w, C]` and contexts `[N, S, D]` to `[N, h, w, C']`."""
+    n, height, width, channels = x.shape
+    streams = contexts.shape[1]
     inner = self.num_heads * self.head_dim
-
-    def dense(features, name):
-      return nn.Dense(features, use_bias=False, dtype=self.dtype, name=name)
-
-    q = dense(inner, 'to_q')(ChannelNorm(name='norm')(x))
-    kv = dense(2 * inner, 'to_kv')(context)
-    k, v = jnp.split(kv, 2, axis=-1)
+    lecun = nn.initializers.lecun_normal(batch_axis=0)
     normal, ones = nn.initializers.normal(1.0), nn.initializers.ones
-    null_k, null_v = self.param('null_kv', normal, (2, self.head_dim))
-    scales = tuple(
-      self.param(name, ones, (self.head_dim,))
-      for name in ('q_scale', 'k_scale')
+
+    def param(name, init, *shape):
+      return self.param(name, init, (streams, *shape))
+
+    to_q = param('to_q', lecun, channels, inner)
+    # The gains of the S norms belong to one normalised x: fold them.
+    to_q = to_q * param('norm', ones, channels)[..., None]
+    q = jnp.einsum(
+      'npc,sci->npsi',
+      normalise_channels(x).reshape(n, height * width, channels),
+      to_q.astype(self.dtype),
     )
+    to_kv = param('to_kv', lecun, contexts.shape[-1], 2 * inner)
+    kv = jnp.einsum('nsd,sdi->nsi', contexts, to_kv.astype(self.dtype))
+    k, v = jnp.split(kv, 2, axis=-1)
+    null_kv = param('null_kv', normal, 2, self.head_dim)
+    heads = (self.num_heads, self.head_dim)
     out = attention.cross_attention(
-      q.reshape(n, height * width, *heads),
-      k.reshape(n, *heads),
-      v.reshape(n, *heads),
-      null_k.astype(self.dtype),
-      null_v.astype(self.dtype),
-      scales,
+      q.reshape(n, -1, streams, *heads),
+      k.reshape(n, streams, *heads),
+      v.reshape(n, streams, *heads),
+      null_kv[:, None, 0],
+      null_kv[:, None, 1].astype(self.dtype),
+      tuple(
+        param(name, ones, self.head_dim)[:, None]
+        for name in ('q_scale', 'k_scale')
+      ),
     )
-    out = dense(self.features, 'to_out')(out.reshape(n, height, width, inner))
-    return ChannelNorm(name='norm_out')(out)
+    to_out = param('to_out', lecun, inner, self.features)
+    out = jnp.einsum(
+      'npsi,sio->npso',
+      out.reshape(n, -1, streams, inner),
+      to_out.astype(self.dtype),
+    )
+    gain = param('norm_out', ones, self.features).astype(self.dtype)
+    out = jnp.sum(normalise_channels(out) * gain, axis=2)
+    return out.reshape(n, height, width, self.features)
 
 
 class ResnetBlock(nn.Module):
@@ -125,15 +145,18 @@ class ResnetBlock(nn.Module):
       scale, shift = jnp.split(film[:, None, None], 2, axis=-1)
       h = h * (1 + scale) + shift
     h = nn.silu(h)
-    for i, stream in enumerate(streams):
-      context = dense(2 * self.features, f'context_{i}')(nn.silu(stream))
+    if streams:
+      contexts = [
+        dense(2 * self.features, f'context_{i}')(nn.silu(stream))
+        for i, stream in enumerate(streams)
+      ]
       h = h + CrossAttention(
         self.features,
         self.cross_heads,
         self.cross_head_dim,
         self.dtype,
-        name=f'cross_{i}',
-      )(x, context)
+        name='cross',
+      )(x, jnp.stack(contexts, axis=1))
     h = SpatialConv(self.features, dtype=self.dtype, name='conv_2')(h)
     h = nn.silu(norm('norm_2')(h, frame_mask))
     if x.shape[-1] != self.features:

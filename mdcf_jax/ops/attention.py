@@ -20,7 +20,7 @@ def relative_position_buckets(
   """Maps offsets key - query to the buckets of T5's relative bias.
 
   Half of the buckets are for the past (and 0), half for the future; half of
-  each are exact, the rest logarithmic up to `max_distance`, where they saturate.
+  each are exact, the rest logarithmic up to `max_distance`, the last shared.
 
   Args:
     relative: integers of any shape.
@@ -193,18 +193,18 @@ def cross_attention(
   sigmoid of the difference of their scores (cosines times 8).
 
   Args:
-    q: `[N, P, H, D]`.
-    k, v: `[N, H, D]`, from the condition of the frame.
-    null_k, null_v: `[D]`.
-    scales: learned factors `[D]` on normalised queries and keys.
+    q: `[N, P, ..., D]`: P pixels; the dots are heads, and whatever else.
+    k, v: `[N, ..., D]`, from the condition of the frame.
+    null_k, null_v: `[..., D]` or what broadcasts to it.
+    scales: learned factors on normalised queries and keys, as the nulls.
 
   Returns:
-    `[N, P, H, D]`.
+    `[N, P, ..., D]`.
   """
   q_scale, k_scale = scales
-  k = (_normalise(k) - _normalise(null_k)) * k_scale
-  scores = jnp.einsum('nphd,nhd->nph', _normalise(q) * q_scale, 8.0 * k)
-  gate = jax.nn.sigmoid(scores)[..., None].astype(v.dtype)
+  k = (_normalise(k) - _normalise(null_k)) * (8.0 * k_scale * q_scale)
+  scores = jnp.sum(_normalise(q) * k[:, None], axis=-1, keepdims=True)
+  gate = jax.nn.sigmoid(scores).astype(v.dtype)
   return null_v + gate * (v - null_v)[:, None]
 
 

@@ -8,6 +8,7 @@ schedule assumes unit variance.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
@@ -16,6 +17,7 @@ import jax.numpy as jnp
 
 from mdcf_jax.models.denoiser import Denoiser
 from mdcf_jax.models.fde import FDE
+from mdcf_jax.models.layers import draw_params
 from mdcf_jax.models.lmae import LMAE, sample_posterior
 from mdcf_jax.ops import boxes, losses, noise_schedule, sampling
 
@@ -81,16 +83,16 @@ class DiffusionPhase:
     channels = self.lmae.latent_channels
     batch = {k: x[:1] for k, x in batch.items()}
     xt = jnp.zeros((*batch['frame_mask'].shape, height, width, channels))
-    variables = self.denoiser.init(
+    shapes = jax.eval_shape(
+      functools.partial(self.denoiser.init, method='denoise'),
       rng,
       xt,
       jnp.zeros(xt.shape[:2], jnp.int32),
       _conditions(jnp.zeros(features.shape), batch),
-      frame_mask=batch['frame_mask'],
-      method='denoise',
     )
+    params = draw_params(rng, shapes['params'])
     stats = dict(mean=jnp.zeros(channels), std=jnp.ones(channels))
-    return {'params': variables['params'], 'latent_stats': stats}
+    return {'params': params, 'latent_stats': stats}
 
   def loss_fn(
     self, params, model_state, frozen, batch, rng, *, train: bool
@@ -284,9 +286,7 @@ class DiffusionPhase:
     )
 
     def decode(z):
-      dynamics = self.lmae.apply(
-        _variables(frozen['lmae']), z, method='decode'
-      )
+      dynamics = self.lmae.apply(_variables(frozen['lmae']), z, method='decode')
       repeated = tuple(_repeat(f, z.shape[1]) for f in features)
       flat = dynamics.reshape(-1, *dynamics.shape[2:])
       images = self.fde.apply(
@@ -356,7 +356,7 @@ class DiffusionPhase:
 
 
 def _conditions(source_features: jax.Array, batch: dict) -> dict:
-  """Arguments of `Denoiser.condition`: pose and blink relative to the source."""
+  """Arguments of `Denoiser.condition`: changes of pose and blink."""
   return dict(
     source_features=source_features,
     audio_emb=batch['audio_emb'],

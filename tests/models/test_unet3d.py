@@ -61,19 +61,23 @@ def block(sd, name):
   if f'{name}.time_mlp.1.weight' not in sd:
     return params  # A head: its cross attentions are never called.
   params['time_proj'] = dense(sd, f'{name}.time_mlp.1', True)
+  crosses = []
   for i, (mlp, cross) in enumerate(
     (('audio', 'aud'), ('pose', 'pose'), ('eye', 'eye'))
   ):
     params[f'context_{i}'] = dense(sd, f'{name}.{mlp}_mlp.1', True)
     cross = f'{name}.cross_attn_{cross}'
-    params[f'cross_{i}'] = dict(
-      {k: sd[f'{cross}.{k}'] for k in ('null_kv', 'q_scale', 'k_scale')},
-      norm=dict(scale=sd[f'{cross}.norm.g']),
-      to_q=dense(sd, f'{cross}.to_q'),
-      to_kv=dense(sd, f'{cross}.to_kv'),
-      to_out=dense(sd, f'{cross}.to_out.0'),
-      norm_out=dict(scale=sd[f'{cross}.to_out.1.g']),
+    crosses.append(
+      dict(
+        {k: sd[f'{cross}.{k}'] for k in ('null_kv', 'q_scale', 'k_scale')},
+        norm=sd[f'{cross}.norm.g'],
+        to_q=sd[f'{cross}.to_q.weight'].T,
+        to_kv=sd[f'{cross}.to_kv.weight'].T,
+        to_out=sd[f'{cross}.to_out.0.weight'].T,
+        norm_out=sd[f'{cross}.to_out.1.g'],
+      )
     )
+  params['cross'] = jax.tree.map(lambda *x: np.stack(x), *crosses)
   return params
 
 
@@ -290,7 +294,10 @@ def test_padding_changes_nothing(over_time):
   x, t, static, streams = tiny_inputs()
   model = tiny(norm_over_time=over_time)
   params = random_params(model, x, t, static, streams)
-  pad = lambda a: jnp.concatenate([a, 1 + jnp.zeros_like(a[:, :13])], axis=1)
+
+  def pad(a):
+    return jnp.concatenate([a, 1 + jnp.zeros_like(a[:, :13])], axis=1)
+
   mask = pad(jnp.ones(t.shape)).at[:, 20:].set(0)
   apply = jax.jit(model.apply)
   whole = apply(params, x, t, static, streams)
@@ -301,14 +308,35 @@ def test_padding_changes_nothing(over_time):
   np.testing.assert_allclose(padded[:, :20], whole, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
+def test_drawn_parameters_are_those_of_the_initialisers():
+  """Same mean and deviation, leaf by leaf."""
+  x, t, _, streams = tiny_inputs(length=2)
+  args = x, t, None, streams
+  model = tiny(dim=32)
+  expected = model.init(jax.random.key(0), *args)['params']
+  shapes = jax.eval_shape(model.init, jax.random.key(0), *args)['params']
+  drawn = jax.jit(layers.draw_params)(jax.random.key(1), shapes)
+
+  def compare(path, a, b):
+    name = jax.tree_util.keystr(path)
+    assert a.shape == b.shape and b.dtype == jnp.float32, name
+    # The deviation of so many draws, five times over.
+    slack = 5 * max(a.std(), 1e-9) / np.sqrt(a.size)
+    np.testing.assert_allclose(b.mean(), a.mean(), atol=2 * slack, err_msg=name)
+    np.testing.assert_allclose(b.std(), a.std(), atol=2 * slack, err_msg=name)
+
+  jax.tree_util.tree_map_with_path(compare, expected, drawn)
+
+
 def test_rematerialisation_changes_nothing_and_gradients_are_finite():
   x, t, static, streams = tiny_inputs(length=6)
   params = random_params(tiny(), x, t, static, streams)
 
   def gradient(model):
-    loss = lambda p: jnp.mean(
-      jnp.square(model.apply(p, x, t, static, streams) - 1)
-    )
+    def loss(p):
+      return jnp.mean(jnp.square(model.apply(p, x, t, static, streams) - 1))
+
     return jax.jit(jax.grad(loss))(params)
 
   kept, again = gradient(tiny()), gradient(tiny(remat=True))

@@ -1,0 +1,295 @@
+"""The diffusion phase on top of auto-encoders that are simple arithmetic."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import linen as nn
+
+from mdcf_jax.data import records
+from mdcf_jax.models import denoiser
+from mdcf_jax.phases import diffusion
+from mdcf_jax.training import latents
+
+SIZE, LENGTH = 32, 6
+
+
+def shrink(x, factor):
+  return nn.avg_pool(x, (factor, factor), (factor, factor))
+
+
+class FakeFDE(nn.Module):
+  """Dynamics are the difference of two small pictures."""
+
+  scale: int = 4
+
+  def setup(self):
+    self.gain = self.param('gain', nn.initializers.ones, ())
+
+  def encode(self, source):
+    return source, self.gain * shrink(source, 4)
+
+  def estimate(self, source, driving):
+    return self.gain * shrink(driving - source, 4)
+
+  def decode(self, features, dynamics):
+    moved = features[-1] + dynamics
+    return jnp.repeat(jnp.repeat(moved, 4, axis=1), 4, axis=2)
+
+
+class FakeLMAE(nn.Module):
+  """The latent is four copies of the dynamics' mean, of half the size."""
+
+  latent_channels: int = 4
+  factor: int = 2
+
+  def setup(self):
+    self.gain = self.param('gain', nn.initializers.ones, ())
+
+  def encode(self, dynamics):
+    mean = shrink(dynamics, 2).mean(axis=-1, keepdims=True)
+    mean = self.gain * jnp.repeat(mean, 4, axis=-1) * jnp.arange(1.0, 5.0)
+    return mean, jnp.full_like(mean, -6.0)
+
+  def decode(self, z):
+    flow = jnp.repeat(jnp.repeat(z[..., :3], 2, axis=-3), 2, axis=-2)
+    return self.gain * flow
+
+
+FROZEN = {
+  name: {'params': {'gain': jnp.ones(())}, 'model_state': {}}
+  for name in ('fde', 'lmae')
+}
+
+
+def make_phase(**kwargs):
+  model = denoiser.Denoiser(
+    dim=8,
+    dim_mults=(1, 2),
+    num_heads=2,
+    head_dim=4,
+    cross_heads=2,
+    cross_head_dim=4,
+    num_groups=4,
+    window=4,
+    stem_features=8,
+    stem_levels=1,
+    audio_features=8,
+    audio_layers=1,
+  )
+  return diffusion.DiffusionPhase(FakeFDE(), FakeLMAE(), model, **kwargs)
+
+
+def make_batch(batch=2, length=LENGTH, seed=0):
+  rng = np.random.default_rng(seed)
+
+  def normal(*shape):
+    return jnp.float32(rng.standard_normal(shape))
+
+  box = jnp.array([0.2, 0.3, 0.8, 0.9])
+  return dict(
+    source=normal(batch, SIZE, SIZE, 3),
+    source_pose=normal(batch, 6),
+    source_blink=normal(batch, 2),
+    face_box=jnp.tile(box, (batch, 1)),
+    video=normal(batch, length, SIZE, SIZE, 3),
+    audio_emb=normal(batch, length, 12),
+    pose=normal(batch, length, 6),
+    blink=normal(batch, length, 2),
+    mouth_box=jnp.tile(box, (batch, length, 1)),
+    frame_mask=jnp.ones((batch, length)),
+  )
+
+
+@functools.cache
+def trained():
+  """One batch, learned by heart: (params, model_state, losses)."""
+  phase, batch = make_phase(), make_batch()
+  variables = phase.init(jax.random.key(0), batch)
+  params, state = (
+    variables['params'],
+    {'latent_stats': variables['latent_stats']},
+  )
+  state = phase.calibrate(state, FROZEN, [batch])
+  tx = optax.adam(3e-3)
+
+  @jax.jit
+  def step(params, opt_state, rng):
+    grad = jax.value_and_grad(phase.loss_fn, has_aux=True)
+    (loss, (_, terms)), grads = grad(
+      params, state, FROZEN, batch, rng, train=True
+    )
+    updates, opt_state = tx.update(grads, opt_state)
+    params = optax.apply_updates(params, updates)
+    return params, opt_state, loss, terms, optax.global_norm(grads)
+
+  opt_state, history = tx.init(params), []
+  for i in range(120):
+    params, opt_state, loss, terms, norm = step(
+      params, opt_state, jax.random.key(i)
+    )
+    assert np.isfinite(loss) and np.isfinite(norm)
+    history.append({'loss': float(loss), **jax.device_get(terms)})
+  return params, state, history
+
+
+def test_loss_of_one_batch_falls():
+  _, _, history = trained()
+  noise = [float(h['noise_mse']) for h in history]
+  # Zero is predicted first, so the error is the noise's variance.
+  np.testing.assert_allclose(noise[0], 1.0, atol=0.15)
+  assert np.mean(noise[-20:]) < 0.6
+  assert np.mean([h['loss'] for h in history[-20:]]) < 0.6 * history[0]['loss']
+
+
+def test_calibration_standardises_the_labels():
+  phase, batch = make_phase(), make_batch()
+  _, state, _ = trained()
+  mean, logvar = phase._posterior(FROZEN, batch)
+  stats = state['latent_stats']
+  np.testing.assert_allclose(stats['mean'], mean.mean((0, 1, 2, 3)), atol=1e-5)
+  variance = jnp.var(mean, axis=(0, 1, 2, 3)) + np.exp(-6.0)
+  np.testing.assert_allclose(stats['std'], jnp.sqrt(variance), rtol=1e-4)
+  # Padding does not count.
+  batch['frame_mask'] = batch['frame_mask'].at[1].set(0)
+  batch['video'] = batch['video'].at[1].set(9)
+  masked = phase.calibrate(state, FROZEN, [batch])['latent_stats']
+  np.testing.assert_allclose(masked['mean'], mean[0].mean((0, 1, 2)), atol=1e-5)
+  assert phase.calibrate(state, FROZEN, []) is state
+
+
+def loss(phase, batch, **kwargs):
+  params, state, _ = trained()
+  fn = jax.jit(functools.partial(phase.loss_fn, train=False))
+  value, (_, terms) = fn(
+    params, state, FROZEN, batch, kwargs.get('rng', jax.random.key(5))
+  )
+  return value, terms
+
+
+def test_cached_latents_give_the_loss_of_the_frames():
+  phase, batch = make_phase(), make_batch()
+  mean, logvar = phase._posterior(FROZEN, batch)
+  cached = {k: x for k, x in batch.items() if k != 'video'}
+  cached |= dict(z_mean=mean, z_logvar=logvar)
+  np.testing.assert_allclose(
+    loss(phase, cached)[0], loss(phase, batch)[0], rtol=1e-4
+  )
+
+
+def test_frames_outside_of_the_mask_do_not_count():
+  phase, batch = make_phase(), make_batch()
+  batch['frame_mask'] = batch['frame_mask'].at[:, 4:].set(0)
+  other = dict(batch)
+  for name in ('video', 'audio_emb', 'pose', 'blink', 'mouth_box'):
+    other[name] = batch[name].at[:, 4:].set(0.7)
+  np.testing.assert_allclose(
+    loss(phase, other)[0], loss(phase, batch)[0], rtol=1e-4
+  )
+  nothing = batch | dict(frame_mask=jnp.zeros_like(batch['frame_mask']))
+  assert loss(phase, nothing)[0] == 0
+
+
+def test_levels_are_one_per_clip_or_one_per_frame():
+  rng = jax.random.key(0)
+  clip = make_phase()._levels(rng, (8, 5), 1000)
+  assert np.all(clip == clip[:, :1]) and len(np.unique(clip)) == 8
+  frame = make_phase(independent_levels=True)._levels(rng, (8, 5), 1000)
+  assert len(np.unique(frame)) > 30
+  for t in (clip, frame):
+    assert t.dtype == jnp.int32 and t.min() >= 0 and t.max() < 1000
+
+
+def conditions(batch, length=None):
+  """Arguments of `sample`, padded to `length`."""
+  names = ('audio_emb', 'pose', 'blink', 'frame_mask')
+  padded = {}
+  for name in names:
+    x = batch[name]
+    more = (length or x.shape[1]) - x.shape[1]
+    padded[name] = jnp.pad(x, ((0, 0), (0, more)) + ((0, 0),) * (x.ndim - 2))
+  fixed = ('source_pose', 'source_blink', 'face_box')
+  features = shrink(batch['source'], 4)
+  fixed = {name: batch[name] for name in fixed}
+  return dict(source_features=features, **fixed, **padded)
+
+
+@pytest.mark.parametrize(
+  'options',
+  [
+    dict(sampler='ddim'),
+    dict(sampler='dpm++'),
+    dict(sampler='ddim', eta=0.0, guidance_scale=2.0),
+  ],
+)
+def test_a_bucketed_sample_equals_the_exact_length(options):
+  params, state, _ = trained()
+  batch, rng = make_batch(batch=1), jax.random.key(3)
+  run = jax.jit(functools.partial(make_phase().sample, steps=3, **options))
+  exact = run(params, state, **conditions(batch), rng=rng)
+  longer = run(params, state, **conditions(batch, 16), rng=rng)
+  assert exact.shape == (1, LENGTH, 4, 4, 4) and np.isfinite(exact).all()
+  # Sums are taken in another order; z has a deviation of about 1.
+  np.testing.assert_allclose(longer[:, :LENGTH], exact, rtol=1e-3, atol=1e-3)
+
+
+def test_an_unknown_sampler_is_named():
+  params, state, _ = trained()
+  known = conditions(make_batch())
+  with pytest.raises(ValueError, match='euler'):
+    make_phase().sample(
+      params, state, **known, rng=jax.random.key(0), sampler='euler'
+    )
+
+
+def test_predict_returns_a_clip_and_pictures():
+  params, state, _ = trained()
+  phase, batch = make_phase(), make_batch()
+  outputs = jax.jit(phase.predict)(
+    params, state, FROZEN, batch, jax.random.key(0)
+  )
+  assert outputs['z'].shape == (2, LENGTH, 4, 4, 4)
+  assert outputs['prediction'].shape == batch['video'].shape
+  # Pieces of time are put together in their order.
+  upsampled = FakeLMAE().apply(
+    {'params': {'gain': 1.0}}, outputs['z'], method='decode'
+  )
+  np.testing.assert_allclose(outputs['dynamics'], upsampled, rtol=1e-5)
+  pictures = phase.pictures(outputs, batch)
+  assert set(pictures) == {'source', 'prediction', 'flow', 'occlusion', 'video'}
+
+
+def test_phase_is_hashable_and_immutable():
+  phase = make_phase()
+  with pytest.raises(dataclasses.FrozenInstanceError):
+    phase.clip = 1.0
+
+
+def make_record(name, count, seed=0):
+  rng = np.random.default_rng(seed)
+  images = rng.integers(0, 255, (count, SIZE, SIZE, 3), np.uint8)
+  return dict(id=name, frames=[records.encode_jpeg(x) for x in images])
+
+
+def test_latents_of_a_dataset_are_written_once(tmp_path, monkeypatch):
+  monkeypatch.setattr(latents, 'PIECE', 4)
+  phase = make_phase()
+  clips = [make_record('a', 9), make_record('b', 2, seed=1)]
+  args = phase, FROZEN, clips, tmp_path / 'z', SIZE
+  assert latents.write_latents(*args, num_sources=3) == 2
+  assert latents.write_latents(*args, num_sources=3) == 0
+  with np.load(tmp_path / 'z' / 'a.npz') as stored:
+    assert stored['source_index'].tolist() == [0, 3, 6]
+    assert stored['mean'].shape == stored['logvar'].shape == (3, 9, 4, 4, 4)
+    assert stored['mean'].dtype == np.float16
+    # A source's own frame does not move.
+    for j, frame in enumerate((0, 3, 6)):
+      assert np.abs(stored['mean'][j, frame]).max() < 1e-6
+      assert np.abs(stored['mean'][j, 8]).max() > 1e-3
+  with np.load(tmp_path / 'z' / 'b.npz') as stored:
+    assert stored['source_index'].tolist() == [0, 1]
+    assert stored['mean'].shape == (2, 2, 4, 4, 4)
