@@ -59,7 +59,11 @@ SIZES = {
       ),
     ),
     lmae=dict(
-      latent_channels=4, features=(16, 32, 64, 80), num_groups=8, flow_gain=10.0
+      latent_channels=4,
+      features=(16, 32, 64, 80),
+      num_groups=8,
+      flow_gain=10.0,
+      shortcut=True,
     ),
     denoiser=dict(
       dim=32,

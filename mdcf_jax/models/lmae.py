@@ -13,9 +13,13 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from mdcf_jax.ops import warp
+from mdcf_jax.ops import resize, warp
 
 LOGVAR_RANGE = (-30.0, 20.0)  # exp stays finite in float32 on both ends.
+# With a shortcut: draws start at a twentieth of a unit from their mean, and
+# 2 m - 1 is turned to a logit by a factor, which is right at 0, 1/2 and 1.
+_SHORTCUT_LOGVAR = -6.0
+_OCCLUSION_LOGIT = 4.0
 
 
 class ResnetBlock(nn.Module):
@@ -78,12 +82,14 @@ class Encoder(nn.Module):
     out_channels: channels of the result.
     num_blocks: residual blocks per level.
     num_groups, dtype: as in `ResnetBlock`.
+    out_scale: of the initial variance of the result.
   """
 
   features: tuple[int, ...]
   out_channels: int
   num_blocks: int
   num_groups: int = 32
+  out_scale: float = 1.0
   dtype: Any = jnp.float32
 
   @nn.compact
@@ -102,7 +108,14 @@ class Encoder(nn.Module):
     x = SpatialAttention(**norm, name='mid_attention')(x)
     x = ResnetBlock(features, **norm, name='mid_2')(x)
     x = nn.silu(nn.GroupNorm(**norm, name='norm_out')(x))
-    x = nn.Conv(self.out_channels, (3, 3), dtype=self.dtype, name='conv_out')(x)
+    init = nn.initializers.variance_scaling(self.out_scale, 'fan_in', 'normal')
+    x = nn.Conv(
+      self.out_channels,
+      (3, 3),
+      dtype=self.dtype,
+      kernel_init=init,
+      name='conv_out',
+    )(x)
     return x.astype(jnp.float32)
 
 
@@ -165,6 +178,10 @@ class LMAE(nn.Module):
     num_groups: groups of all GroupNorms; must divide every entry of features.
     flow_gain: factor on the flow for `representation='residual'`, about one
       over its standard deviation, so that flow and occlusion weigh alike.
+    shortcut: whether the networks add to a linear path: means over the pixels
+      of a latent on the way in, bilinear interpolation on the way out (as
+      deep-compression auto-encoders do). It starts as a low-pass filter of the
+      dynamics instead of from nothing.
     representation: 'residual' encodes the displacement, so zero motion is
       zero; 'absolute' encodes the sampling grid itself, without gain.
     dtype: computation dtype; parameters and the posterior stay float32.
@@ -175,6 +192,7 @@ class LMAE(nn.Module):
   num_blocks: int = 2
   num_groups: int = 32
   flow_gain: float = 10.0
+  shortcut: bool = False
   representation: str = 'residual'
   dtype: Any = jnp.float32
 
@@ -192,6 +210,7 @@ class LMAE(nn.Module):
     self.encoder = Encoder(
       out_channels=2 * self.latent_channels,
       num_blocks=self.num_blocks,
+      out_scale=1e-2 if self.shortcut else 1.0,
       **common,
     )
     self.decoder = Decoder(num_blocks=self.num_blocks + 1, **common)
@@ -231,6 +250,11 @@ class LMAE(nn.Module):
     moments = self.encoder(x)
     moments = moments.reshape(*lead, *moments.shape[1:])
     mean, logvar = jnp.split(moments, 2, axis=-1)
+    if self.shortcut:
+      low = resize.average_pool(self.scale(dynamics), self.factor)
+      extra = self.latent_channels - c
+      mean += jnp.pad(low, [(0, 0)] * (low.ndim - 1) + [(0, extra)])
+      logvar += _SHORTCUT_LOGVAR
     return mean, jnp.clip(logvar, *LOGVAR_RANGE)
 
   def decode(self, z: jax.Array) -> jax.Array:
@@ -238,6 +262,12 @@ class LMAE(nn.Module):
     *lead, h, w, c = z.shape
     x = self.decoder(z.reshape(-1, h, w, c))
     x = x.reshape(*lead, *x.shape[1:])
+    if self.shortcut:
+      # A pixel of z lies in the middle of those it is the mean of.
+      low = resize.resize_bilinear(
+        z[..., :3], x.shape[-3:-1], align_corners=False
+      )
+      x += low * jnp.array([1.0, 1.0, _OCCLUSION_LOGIT])
     flow, occlusion = x[..., :2], nn.sigmoid(x[..., 2:])
     if self.representation == 'residual':
       flow = flow / self.flow_gain

@@ -118,3 +118,17 @@ def test_wrong_use_is_refused():
     _apply(lmae, 'encode', _dynamics(1, 15, 16))
   with pytest.raises(ValueError, match='representation'):
     _init(LMAE(**TINY | dict(representation='relative')))
+
+
+def test_a_shortcut_starts_as_a_low_pass_filter():
+  """Smooth dynamics pass untrained networks nearly unchanged."""
+  lmae = LMAE(features=(8, 8), num_groups=4, shortcut=True)
+  x = jnp.linspace(-1, 1, 16)
+  flow = jnp.stack(jnp.meshgrid(0.05 * x, -0.03 * x), axis=-1)
+  dynamics = jnp.concatenate([flow, jnp.ones((16, 16, 1))], axis=-1)[None]
+  rng = jax.random.key(0)
+  out, _ = jax.jit(lmae.init_with_output)(rng, dynamics, rng)
+  error = jnp.abs(out['dynamics'] - dynamics)[:, 2:-2, 2:-2]
+  # Draws of z are off by 0.05 units, that is 0.005 of the flow.
+  assert jnp.max(error[..., :2]) < 0.02
+  assert jnp.max(error[..., 2]) < 0.05
