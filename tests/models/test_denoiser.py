@@ -15,7 +15,7 @@ LENGTH = 10
 def tiny(**kwargs):
   defaults = dict(
     dim=8,
-    dim_mults=(1, 2),
+    dim_mults=(1,),  # The levels are the U-Net's own matter.
     num_heads=2,
     head_dim=4,
     cross_heads=2,
