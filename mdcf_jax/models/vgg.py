@@ -79,12 +79,16 @@ class Perceptual(nn.Module):
     No gradient flows to `target`.
 
     Raises:
-      ValueError: unknown kind, or shapes that differ.
+      ValueError: unknown kind, shapes that differ, or an image too small for
+        VGG19's last features at the smallest scale.
     """
     if self.kind not in FACTORS:
       raise ValueError(f'perceptual {self.kind!r} is none of {list(FACTORS)}')
     if pred.shape != target.shape:
       raise ValueError(f'shapes differ: {pred.shape} and {target.shape}')
+    smallest = 16 * max(FACTORS['vgg19'])
+    if self.kind == 'vgg19' and min(pred.shape[1:3]) < smallest:
+      raise ValueError(f'{pred.shape[1:3]} is below the {smallest} of vgg19')
     network = _random_features
     if self.kind == 'vgg19':
       network = VGG19(self.dtype, name='vgg19')
