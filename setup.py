@@ -1,4 +1,4 @@
-"""Installation: `pip install .` for the product, extras for what surrounds it."""
+"""Installation: `pip install .`; extras for what surrounds the product."""
 
 import setuptools
 

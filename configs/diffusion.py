@@ -1,7 +1,7 @@
 """Diffusion over the latents of all frames of a clip.
 
-  python train.py --config=configs/diffusion.py --workdir=runs/diffusion
-  python train.py --config=configs/diffusion.py:tiny --workdir=/tmp/diffusion
+python train.py --config=configs/diffusion.py --workdir=runs/diffusion
+python train.py --config=configs/diffusion.py:tiny --workdir=/tmp/diffusion
 """
 
 from ml_collections import ConfigDict

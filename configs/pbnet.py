@@ -1,7 +1,7 @@
 """Pose and blink sequences from audio.
 
-  python train.py --config=configs/pbnet.py --workdir=runs/pbnet
-  python train.py --config=configs/pbnet.py:tiny --workdir=/tmp/pbnet
+python train.py --config=configs/pbnet.py --workdir=runs/pbnet
+python train.py --config=configs/pbnet.py:tiny --workdir=/tmp/pbnet
 """
 
 from ml_collections import ConfigDict

@@ -44,7 +44,7 @@ class VGG19(nn.Module):
 
 
 def _random_features(image: jax.Array) -> list[jax.Array]:
-  """Two strided convolutions with fixed He-normal kernels, after a ReLU each."""
+  """Two strided convolutions with fixed He-normal kernels, each with a ReLU."""
   rng = np.random.RandomState(0)
   x, features = 2 * image - 1, []
   for width in (16, 32):

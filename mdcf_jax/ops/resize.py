@@ -28,7 +28,7 @@ def _bilinear_matrix(size: int, new: int, align_corners: bool) -> np.ndarray:
 
 @functools.cache
 def _antialias_matrix(size: int, factor: int) -> np.ndarray:
-  """`[ceil(size / factor), size]`: a Gaussian, sampled every `factor` pixels."""
+  """`[ceil(size / factor), size]`: a Gaussian at every `factor`-th pixel."""
   sigma = (factor - 1) / 2
   radius = round(4 * sigma)
   kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
@@ -93,5 +93,3 @@ def average_pool(x: jax.Array, factor: int = 2) -> jax.Array:
   x = x[..., : height * factor, : width * factor, :]
   x = x.reshape(*lead, height, factor, width, factor, channels)
   return jnp.mean(x, axis=(-4, -2))
-
-

@@ -66,7 +66,9 @@ def convert(arrays, prefix='sd/', num_up=0):
       name = re.sub(pattern, new, name)
     # Decoder blocks are numbered from the bottom there, from the top here.
     name = re.sub(
-      r'decoder\.up_blocks\.(\d+)', lambda m: f'up_{num_up - 1 - int(m[1])}', name
+      r'decoder\.up_blocks\.(\d+)',
+      lambda m: f'up_{num_up - 1 - int(m[1])}',
+      name,
     )
     collection, leaf, value = _leaf(name, value)
     path = (collection, *name.split('.')[:-1], leaf)
@@ -173,7 +175,11 @@ def generator_inputs(arrays):
     }
     for which in ('source', 'driving')
   ]
-  return (nhwc(arrays['in/source']), *regions, jnp.asarray(arrays['in/bg_params']))
+  return (
+    nhwc(arrays['in/source']),
+    *regions,
+    jnp.asarray(arrays['in/bg_params']),
+  )
 
 
 def test_generator():

@@ -8,7 +8,9 @@ from mdcf_jax.ops import deformation, pose, warp
 
 
 def covariance(angle, major, minor):
-  turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+  turn = np.array(
+    [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+  )
   return jnp.asarray(turn @ np.diag([major, minor]) @ turn.T)
 
 
@@ -64,6 +66,4 @@ def test_deformation_jacobian_is_the_slope():
     still = points.at[..., axis].add(-step)
     change = deformation.deform(bend, moved) - deformation.deform(bend, still)
     # Central differences in float32.
-    np.testing.assert_allclose(
-      slope[..., axis], change / (2 * step), atol=2e-3
-    )
+    np.testing.assert_allclose(slope[..., axis], change / (2 * step), atol=2e-3)
