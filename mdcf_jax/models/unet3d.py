@@ -293,25 +293,17 @@ class UNet3D(nn.Module):
     Raises:
       ValueError: h or w cannot be halved often enough.
     """
-    b, length, height, width, _ = xt.shape
-    self._check_size(height, width)
+    b, length = xt.shape[:2]
+    self._check_size(*xt.shape[2:4])
     if frame_mask is None:
       frame_mask = jnp.ones((b, length))
     time_emb = self._embed_time(t).reshape(b * length, -1)
     streams = [s.reshape(b * length, -1).astype(self.dtype) for s in streams]
-    x = SpatialConv(self.dim, 7, dtype=self.dtype, name='init_conv')(
-      xt.reshape(b * length, *xt.shape[2:])
-    )
-    if static is not None:
-      by_clip = x.reshape(b, length, height, width, self.dim)
-      x = (by_clip + static.astype(self.dtype)).reshape(x.shape)
+    x = self._first(xt, static)
     bias_table = self.param(
       'relative_bias', nn.initializers.normal(0.02), (32, self.num_heads)
     )
-    heads = dict(
-      num_heads=self.num_heads, head_dim=self.head_dim, dtype=self.dtype
-    )
-    # Rematerialisation does not rename modules: nn.remat(...)(name=...).
+    heads = self._attention_kwargs()
     wrap = nn.remat if self.remat else lambda module: module
 
     def block(features, x, name):
@@ -330,8 +322,7 @@ class UNet3D(nn.Module):
     stem = x
     x = frames(x, 'init_temporal')
     widths = [self.dim * m for m in self.dim_mults]
-    last = len(widths) - 1
-    skips = []
+    last, skips = len(widths) - 1, []
     for i, width in enumerate(widths):
       x = block(width, x, f'down_{i}_block_0')
       x = block(width, x, f'down_{i}_block_1')
@@ -352,6 +343,15 @@ class UNet3D(nn.Module):
     x = self._heads(jnp.concatenate([x, stem], axis=-1), frame_mask)
     return x.reshape(b, length, *x.shape[1:])
 
+  def _first(self, xt: jax.Array, static: jax.Array | None) -> jax.Array:
+    """The first convolution, its static part added: `[B * T, h, w, dim]`."""
+    conv = SpatialConv(self.dim, 7, dtype=self.dtype, name='init_conv')
+    x = conv(xt.reshape(-1, *xt.shape[2:]))
+    if static is None:
+      return x
+    by_clip = x.reshape(*xt.shape[:2], *x.shape[1:])
+    return (by_clip + static.astype(self.dtype)).reshape(x.shape)
+
   def _check_size(self, height: int, width: int) -> None:
     factor = 2 ** (len(self.dim_mults) - 1)
     if height % factor or width % factor:
@@ -359,6 +359,11 @@ class UNet3D(nn.Module):
         f'latents of {height}x{width} cannot be halved '
         f'{len(self.dim_mults) - 1} times; use fewer dim_mults'
       )
+
+  def _attention_kwargs(self) -> dict[str, Any]:
+    return dict(
+      num_heads=self.num_heads, head_dim=self.head_dim, dtype=self.dtype
+    )
 
   def _block_kwargs(self) -> dict[str, Any]:
     return dict(

@@ -86,10 +86,10 @@ def temporal_attention(
 
   Args:
     q, k, v: `[B, T, P, H, D]`: P pixels, H heads.
-    bias_table: `[num_buckets, H]` of T5's relative bias.
+    bias_table: `[num_buckets, H]` of T5's relative bias, which saturates at
+      `max_distance`.
     window: None sees everything.
     frame_mask: `[B, T]`, 0 for keys that nobody may see.
-    max_distance: where the relative bias saturates.
     block: queries in a block; by default as many as the window.
 
   Returns:
@@ -100,20 +100,35 @@ def temporal_attention(
   if frame_mask is None:
     frame_mask = jnp.ones(q.shape[:2])
   block = block or max(window or length, 1)
-  # Neighbouring blocks on each side that the window can reach into.
-  reach = -(-(window or 0) // block)
+  reach = -(-(window or 0) // block)  # Blocks that the window extends to.
   if window is None or length <= (2 * reach + 1) * block:
     block, reach = length, 0
 
   count = -(-length // block)
-  pad = count * block - length
-  q, k, v = (_pad_time(x, 0, pad) for x in (q, k, v))
-  q = q.reshape(q.shape[0], count, block, *q.shape[2:])
-  k, v = (_neighbours(x, count, block, reach) for x in (k, v))
-  keys = _neighbours(_pad_time(frame_mask, 0, pad), count, block, reach)
+  q, k, v, frame_mask = (
+    _pad_time(x, 0, count * block - length) for x in (q, k, v, frame_mask)
+  )
+  out = _attend_blocks(
+    q.reshape(q.shape[0], count, block, *q.shape[2:]),
+    *(_neighbours(x, count, block, reach) for x in (k, v, frame_mask)),
+    key_positions=np.arange(-reach * block, (reach + 1) * block),
+    window=window,
+    bias_table=bias_table,
+    max_distance=max_distance,
+  )
+  return out.reshape(out.shape[0], count * block, *out.shape[3:])[:, :length]
 
-  query_positions = np.arange(block)
-  key_positions = np.arange(-reach * block, (reach + 1) * block)
+
+def _attend_blocks(
+  q, k, v, mask, *, key_positions, window, bias_table, max_distance
+):
+  """Attention of blocks of frames to their neighbourhoods.
+
+  Maps q `[B, n, Q, P, H, D]`, k and v `[B, n, K, P, H, D]` and the keys' mask
+  `[B, n, K]` to `[B, n, Q, P, H, D]`; key_positions `[K]` count from the first
+  frame of the block.
+  """
+  query_positions = np.arange(q.shape[2])
   # Angles relative to the block: they stay small however long the clip is.
   q, k = rotary(q, query_positions), rotary(k, key_positions)
   offsets = key_positions[None] - query_positions[:, None]
@@ -122,12 +137,11 @@ def temporal_attention(
   )
   if bias_table is not None:
     scores += relative_bias(bias_table, offsets, max_distance)
-  allowed = keys[:, :, None, None, None] > 0
+  allowed = mask[:, :, None, None, None] > 0
   if window is not None:
     allowed = allowed & (np.abs(offsets) <= window)
   weights = jax.nn.softmax(jnp.where(allowed, scores, MASKED), axis=-1)
-  out = jnp.einsum('bnphqk,bnkphd->bnqphd', weights.astype(v.dtype), v)
-  return out.reshape(out.shape[0], count * block, *out.shape[3:])[:, :length]
+  return jnp.einsum('bnphqk,bnkphd->bnqphd', weights.astype(v.dtype), v)
 
 
 def _pad_time(x: jax.Array, before: int, after: int) -> jax.Array:

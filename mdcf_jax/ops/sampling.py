@@ -73,8 +73,7 @@ def ddim(
   """Samples with DDIM (Song et al. 2021).
 
   Args:
-    denoise_fn: predicts the noise.
-    x_init: `[B, T, ...]` normal noise.
+    denoise_fn, x_init: predicts the noise; `[B, T, ...]` normal noise.
     rng: key of the noise that `eta > 0` adds.
     schedule: the schedule of training.
     levels: falling levels, see `sampling_levels`.
@@ -84,7 +83,7 @@ def ddim(
   Returns:
     x0 `[B, T, ...]`.
   """
-  cumprod = np.asarray(schedule.alphas_cumprod, np.float64)
+  cumprod = np.float64(schedule.alphas_cumprod)
   now = cumprod[levels]
   after = np.append(cumprod[levels[1:]], 1.0)  # The last step ends at x0.
   sigma = eta * np.sqrt((1 - after) / (1 - now) * (1 - now / after))

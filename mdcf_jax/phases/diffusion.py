@@ -109,7 +109,8 @@ class DiffusionPhase:
     schedule = noise_schedule.cosine_schedule()
     mean, logvar = self._posterior(frozen, batch)
     x0 = sample_posterior(mean, logvar, rng_z)
-    x0 = _standardise(x0, model_state['latent_stats'])
+    stats = model_state['latent_stats']
+    x0 = (x0 - stats['mean']) / stats['std']
     t = self._levels(rng_t, x0.shape[:2], schedule.num_steps)
     noise = jax.random.normal(rng_noise, x0.shape)
     null_prob = self.null_prob if train else 0.0
@@ -117,7 +118,7 @@ class DiffusionPhase:
       {'params': params},
       noise_schedule.q_sample(schedule, x0, t, noise),
       t,
-      _conditions(self._source_features(frozen, batch), batch),
+      _conditions(self._features(frozen, batch)[-1], batch),
       null_cond=jax.random.bernoulli(rng_null, null_prob, t.shape[:1]),
       frame_mask=batch['frame_mask'],
       method='denoise',
@@ -219,33 +220,33 @@ class DiffusionPhase:
     """
     if sampler not in SAMPLERS:
       raise ValueError(f'sampler {sampler!r} is none of {SAMPLERS}')
-    known = dict(
-      audio_emb=audio_emb,
-      pose=pose,
-      blink=blink,
-      source_pose=source_pose,
-      source_blink=source_blink,
-      face_box=face_box,
-    )
     cond = self.denoiser.apply(
       {'params': params},
-      **_conditions(source_features, known),
-      frame_mask=frame_mask,
+      source_features,
+      audio_emb,
+      pose - source_pose[:, None],
+      blink - source_blink[:, None],
+      face_box,
+      frame_mask,
       method='condition',
     )
     denoise_fn = self._denoise_fn(params, cond, frame_mask, guidance_scale)
+    size = (*cond['static'].shape[2:4], self.lmae.latent_channels)
+    shape = (*frame_mask.shape, *size)
+    x0 = self._solve(denoise_fn, shape, rng, steps, sampler, eta)
+    stats = model_state['latent_stats']
+    return x0 * stats['std'] + stats['mean']
+
+  def _solve(self, denoise_fn, shape, rng, steps, sampler, eta):
+    """From noise of `shape` to standardised latents."""
     schedule = noise_schedule.cosine_schedule()
     levels = sampling.sampling_levels(sampling.start_level(schedule), steps)
     rng_init, rng_steps = jax.random.split(rng)
-    size = (*cond['static'].shape[2:4], self.lmae.latent_channels)
-    x = sampling.frame_noise(rng_init, (*frame_mask.shape, *size))
+    x = sampling.frame_noise(rng_init, shape)
     common = dict(schedule=schedule, levels=levels, clip=self.clip)
     if sampler == 'ddim':
-      x0 = sampling.ddim(denoise_fn, x, rng_steps, eta=eta, **common)
-    else:
-      x0 = sampling.dpm_solver(denoise_fn, x, **common)
-    stats = model_state['latent_stats']
-    return x0 * stats['std'] + stats['mean']
+      return sampling.ddim(denoise_fn, x, rng_steps, eta=eta, **common)
+    return sampling.dpm_solver(denoise_fn, x, **common)
 
   def _denoise_fn(
     self, params, cond, frame_mask, guidance_scale
@@ -351,9 +352,6 @@ class DiffusionPhase:
     )
     return jax.lax.stop_gradient(features)
 
-  def _source_features(self, frozen, batch):
-    return self._features(frozen, batch)[-1]
-
 
 def _conditions(source_features: jax.Array, batch: dict) -> dict:
   """Arguments of `Denoiser.condition`: changes of pose and blink."""
@@ -364,10 +362,6 @@ def _conditions(source_features: jax.Array, batch: dict) -> dict:
     blink_delta=batch['blink'] - batch['source_blink'][:, None],
     face_box=batch['face_box'],
   )
-
-
-def _standardise(z: jax.Array, stats: dict) -> jax.Array:
-  return (z - stats['mean']) / stats['std']
 
 
 def _variables(frozen: dict) -> dict:
