@@ -7,6 +7,7 @@ points (x, y), in [0, 1] of the image with 0 and 1 at its outer edges.
 
 import dataclasses
 import pathlib
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from mdcf_jax.errors import InputError
 # GUIDE_LANDMARKS mirrored: mouth corners and upper lids change places.
 FLIPPED_POINTS = (0, 1, 3, 2, 4, 6, 5, 7)
 _LATENTS = ('mean', 'logvar')
+_NUMPY_HEADERS = threading.Lock()
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 MOUTH_MARGIN = 0.02  # Of the image, kept around the mouth box in crops.
 
@@ -312,7 +314,8 @@ def load_latents(
   """
   path = pathlib.Path(folder) / f'{record["id"]}.npz'
   try:
-    with np.load(path, allow_pickle=False) as stored:
+    # CPython 3.11's parser, with which NumPy reads headers, is not thread-safe.
+    with _NUMPY_HEADERS, np.load(path, allow_pickle=False) as stored:
       latents = {k: stored[k] for k in ('source_index', *_LATENTS)}
   except (OSError, ValueError, KeyError) as error:
     raise InputError(f'{path}: no usable latents ({error})') from error
