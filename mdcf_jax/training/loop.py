@@ -174,7 +174,7 @@ def _load_frozen(config: Any, name: str) -> dict[str, Any]:
     return load_frozen(config.init_from[name], name, config.model[name])
   from mdcf_jax.models.vgg import Perceptual
 
-  image = jax.ShapeDtypeStruct((1, 64, 64, 3), np.float32)
+  image = jax.ShapeDtypeStruct((1, 256, 256, 3), np.float32)
   like = jax.eval_shape(
     Perceptual('vgg19').init, jax.random.key(0), image, image
   )
