@@ -20,6 +20,7 @@ def get_config(variant: str = 'base') -> ConfigDict:
     l1_weight=0.0,  # Mean absolute error of pixels.
     mouth_weight=0.0,  # Extra weight of the mouth box in it.
     landmark_weight=0.0,  # Regions to guide points of the face.
+    teacher_forcing=False,  # Flow from the guide points' own regions.
     window=0,  # Side of the random window that is decoded; 0: all.
   )
   config.optimizer.learning_rate = 2e-4

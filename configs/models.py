@@ -49,7 +49,11 @@ SIZES = {
       region=dict(block_expansion=8, num_blocks=5, max_features=128),
       background=dict(block_expansion=4, num_blocks=5, max_features=64),
       flow=dict(
-        block_expansion=8, num_blocks=5, max_features=128, occlusion_bias=2.0
+        block_expansion=8,
+        num_blocks=5,
+        max_features=128,
+        occlusion_bias=2.0,
+        mask_prior=2.0,
       ),
       generator=dict(
         block_expansion=16,
@@ -95,7 +99,11 @@ SIZES = {
       region=dict(block_expansion=4, num_blocks=3, max_features=16),
       background=dict(block_expansion=4, num_blocks=3, max_features=16),
       flow=dict(
-        block_expansion=4, num_blocks=3, max_features=16, occlusion_bias=2.0
+        block_expansion=4,
+        num_blocks=3,
+        max_features=16,
+        occlusion_bias=2.0,
+        mask_prior=2.0,
       ),
       generator=dict(
         block_expansion=8,

@@ -24,6 +24,9 @@ from mdcf_jax.models.hourglass import (
 from mdcf_jax.ops import pose, resize
 from mdcf_jax.ops.warp import identity_grid, warp
 
+# Log of the background's share beside 1 in the middle of a region.
+_BACKGROUND_PRIOR = -2.0
+
 
 class RegionPredictor(nn.Module):
   """Finds K regions of an image and their principal axes.
@@ -105,6 +108,8 @@ class FlowPredictor(nn.Module):
   Attributes:
     occlusion_bias: initial logit of the occlusion; above 0 the warped source
       shows through from the first step on.
+    mask_prior: strength with which a pixel prefers the regions that it lies in;
+      at 0, as in the reference, the network has to find that out.
   """
 
   block_expansion: int = 64
@@ -112,6 +117,7 @@ class FlowPredictor(nn.Module):
   max_features: int = 1024
   scale: int = 4
   occlusion_bias: float = 0.0
+  mask_prior: float = 0.0
   align_corners: bool = True
   padding: str = 'border'
   dtype: Any = jnp.float32
@@ -137,12 +143,31 @@ class FlowPredictor(nn.Module):
       self.dtype,
       name='hourglass',
     )(x, train=train)
-    mask = conv(motions.shape[1], 7, self.dtype, 'mask')(x)
-    mask = jax.nn.softmax(mask.astype(jnp.float32), axis=-1)
+    mask = self._mask_logits(x, driving_regions)
+    mask = jax.nn.softmax(mask, axis=-1)
     grid = jnp.einsum('bhwk,bkhwi->bhwi', mask, motions)
     bias = nn.initializers.constant(self.occlusion_bias)
     occlusion = conv(1, 7, self.dtype, 'occlusion', bias_init=bias)(x)
     return grid, jax.nn.sigmoid(occlusion.astype(jnp.float32))
+
+  def _mask_logits(self, x, driving_regions):
+    """Which motion a pixel follows, `[B, h, w, 1 + K]`; the background first."""
+    count = 1 + driving_regions['shift'].shape[1]
+    if not self.mask_prior:
+      return conv(count, 7, self.dtype, 'mask')(x).astype(jnp.float32)
+    # Starts as the prior alone.
+    zeros = nn.initializers.zeros
+    logits = conv(count, 7, self.dtype, 'mask', kernel_init=zeros)(x)
+    height, width = x.shape[1:3]
+    inside = pose.log_gaussian(
+      driving_regions['shift'], driving_regions['covar'], height, width
+    )
+    prior = jnp.pad(
+      self.mask_prior * inside,
+      ((0, 0), (0, 0), (0, 0), (1, 0)),
+      constant_values=_BACKGROUND_PRIOR,
+    )
+    return logits.astype(jnp.float32) + prior
 
   def _inputs(self, source, source_regions, driving_regions, motions):
     """Per region: difference of heat maps, and the source moved by it."""
@@ -336,13 +361,23 @@ class FDE(nn.Module):
 
   def motion(self, source, driving, *, train: bool = False) -> dict:
     """Dynamics, and the regions of both images, without decoding."""
-    source, driving = _to_unit(source), _to_unit(driving)
     # Not one batch of both: batch statistics are the reference's, per image.
-    source_regions = self.region_predictor(source, train=train)
-    driving_regions = self.region_predictor(driving, train=train)
-    background = self.background_predictor(source, driving, train=train)
+    regions = [self.regions(x, train=train) for x in (source, driving)]
+    background = self.background_predictor(
+      _to_unit(source), _to_unit(driving), train=train
+    )
+    return self.dynamics(source, *regions, background, train=train)
+
+  def dynamics(
+    self, source, source_regions, driving_regions, background, *, train=False
+  ) -> dict:
+    """Dynamics of given regions and background; see `motion`."""
     grid, occlusion = self.flow_predictor(
-      source, source_regions, driving_regions, background, train=train
+      _to_unit(source),
+      source_regions,
+      driving_regions,
+      background,
+      train=train,
     )
     flow = grid - identity_grid(*grid.shape[1:3])
     return dict(

@@ -73,11 +73,18 @@ def gaussian(
   shift: jax.Array, covar: jax.Array, height: int, width: int
 ) -> jax.Array:
   """Unnormalised Gaussians `[B, H, W, K]`, 1 at their centres."""
+  return jnp.exp(log_gaussian(shift, covar, height, width))
+
+
+def log_gaussian(
+  shift: jax.Array, covar: jax.Array, height: int, width: int
+) -> jax.Array:
+  """Logarithm of `gaussian`, exact where that is no more than zero."""
   grid = warp.identity_grid(height, width)[None, :, :, None]
   offset = grid - shift[:, None, None]
   inverse = inverse_2x2(covar)
   distance = jnp.einsum('bhwki,bkij,bhwkj->bhwk', offset, inverse, offset)
-  return jnp.exp(-0.5 * distance)
+  return -0.5 * distance
 
 
 def relative_affine(source: jax.Array, driving: jax.Array) -> jax.Array:

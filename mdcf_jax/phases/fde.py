@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
+from mdcf_jax.errors import InputError
 from mdcf_jax.models.fde import FDE
 from mdcf_jax.models.vgg import Perceptual
 from mdcf_jax.ops import boxes, deformation, losses, pose, windows
@@ -19,8 +20,8 @@ from mdcf_jax.ops import boxes, deformation, losses, pose, windows
 # distances of the eyes. None is round: a round region has no axes, and its
 # affine motion would turn at random.
 _GUIDE_SPREAD = (
-  (0.5, 0.2),  # Upper lip.
-  (0.5, 0.2),  # Lower lip.
+  (0.5, 0.12),  # Upper lip.
+  (0.5, 0.12),  # Lower lip.
   (0.24, 0.14),  # Corners of the mouth.
   (0.24, 0.14),
   (0.6, 0.3),  # Chin.
@@ -31,11 +32,17 @@ _GUIDE_SPREAD = (
   (0.6, 1.0),  # The head as a whole.
 )
 
+# How far regions lie below their guide point, in distances of the eyes. The
+# inner lips touch in a closed mouth; the lips beside them do not.
+_GUIDE_DROP = (-0.1, 0.12, 0, 0, 0, 0, 0, 0, 0, 0)
+
 # Of an error of a centre by half an image, beside a divergence in nats.
 _CENTRE_WEIGHT = 20.0
 
+_PAIR = ('source', 'driving')
 
-def guide_regions(landmarks: jax.Array) -> tuple[jax.Array, jax.Array]:
+
+def guide_regions(landmarks: jax.Array) -> dict[str, jax.Array]:
   """Where regions should lie, given guide points of the face.
 
   A region per guide point, one on the forehead and one for the whole head,
@@ -46,7 +53,7 @@ def guide_regions(landmarks: jax.Array) -> tuple[jax.Array, jax.Array]:
     landmarks: `[B, 8, 2]` in [0, 1], in the order of `media.faces`.
 
   Returns:
-    shift `[B, 10, 2]` in [-1, 1] and covar `[B, 10, 2, 2]`.
+    shift `[B, 10, 2]` in [-1, 1], covar and affine `[B, 10, 2, 2]`.
   """
   points = 2 * landmarks - 1
   eyes = (points[:, 5] + points[:, 6]) / 2
@@ -55,10 +62,12 @@ def guide_regions(landmarks: jax.Array) -> tuple[jax.Array, jax.Array]:
   across = points[:, 6] - points[:, 5]
   distance = jnp.maximum(jnp.linalg.norm(across, axis=-1), 0.05)[:, None, None]
   x = across / jnp.linalg.norm(across + 1e-6, axis=-1, keepdims=True)
-  axes = jnp.stack([x, jnp.stack([-x[:, 1], x[:, 0]], axis=-1)], axis=-1)
+  down = jnp.stack([-x[:, 1], x[:, 0]], axis=-1)
+  shift += distance * jnp.array(_GUIDE_DROP)[:, None] * down[:, None]
+  axes = jnp.stack([x, down], axis=-1)
   spread = jnp.square(distance * jnp.array(_GUIDE_SPREAD))
   covar = jnp.einsum('bij,bkj,blj->bkil', axes, spread, axes)
-  return shift, covar
+  return dict(shift=shift, covar=covar, affine=pose.principal_axes(covar))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +83,9 @@ class FDEPhase:
     equivariance_weight: of both equivariance terms (MRAA: 10).
     landmark_weight: of the distance of the first regions to those that guide
       points suggest; not in the paper, whose regions find themselves.
+    teacher_forcing: estimate the flow from the guide points' regions and a
+      background at rest, so that it need not wait until regions are found.
+      The regions learn from `landmark_weight` alone, the background nothing.
     window: side in pixels of the random window that is decoded; 0: all. Motion
       is always estimated from the whole images.
   """
@@ -85,9 +97,17 @@ class FDEPhase:
   mouth_weight: float = 0.0
   equivariance_weight: float = 10.0
   landmark_weight: float = 0.0
+  teacher_forcing: bool = False
   window: int = 0
 
   name: ClassVar[str] = 'fde'
+
+  def __post_init__(self):
+    if self.teacher_forcing and self.fde.num_regions != len(_GUIDE_SPREAD):
+      raise InputError(
+        f'loss.teacher_forcing guides {len(_GUIDE_SPREAD)} regions, '
+        f'model.fde.num_regions is {self.fde.num_regions}'
+      )
 
   @classmethod
   def from_config(cls, config) -> 'FDEPhase':
@@ -96,6 +116,11 @@ class FDEPhase:
       perceptual=Perceptual(config.perceptual),
       **config.loss.to_dict(),
     )
+
+  @property
+  def compares_images(self) -> bool:
+    """Whether any loss looks at the prediction."""
+    return bool(self.perceptual_weight or self.l1_weight)
 
   @property
   def frozen_names(self) -> tuple[str, ...]:
@@ -124,30 +149,31 @@ class FDEPhase:
       corner = windows.random_corner(
         rng_window, size, self.window, batch['mouth_box']
       )
-    (outputs, regions), model_state = self.fde.apply(
+    outputs, model_state = self.fde.apply(
       variables,
+      self,
       batch,
       corner,
-      self.window,
       rng_equivariance,
       train,
-      self.equivariance_weight > 0,
       method=_forward,
       mutable=['batch_stats'],
     )
-    target = self._crop(batch['driving'], corner)
-    terms = self._image_terms(
-      outputs['prediction'], target, frozen, batch, corner
-    )
+    terms = {}
     if self.equivariance_weight:
       terms['equivariance'] = _equivariance(
-        outputs['driving_regions'], *regions
+        outputs['driving_regions'], outputs['bent_regions'], outputs['bend']
       )
     if self.landmark_weight:
       terms['landmark'] = _landmark_distance(outputs, batch)
+    if self.compares_images:
+      target = self._crop(batch['driving'], corner)
+      prediction = outputs['prediction']
+      terms |= self._image_terms(prediction, target, frozen, batch, corner)
     loss = sum(getattr(self, f'{name}_weight') * v for name, v in terms.items())
-    mse = losses.mse(outputs['prediction'], target)
-    terms['psnr'] = jnp.mean(10 * jnp.log10(4 / jnp.maximum(mse, 1e-10)))
+    if self.compares_images:
+      mse = losses.mse(prediction, target)
+      terms['psnr'] = jnp.mean(10 * jnp.log10(4 / jnp.maximum(mse, 1e-10)))
     return loss, (model_state, terms)
 
   def predict(self, params, model_state, frozen, batch, rng) -> dict:
@@ -191,23 +217,40 @@ class FDEPhase:
     return terms
 
 
-def _forward(fde, batch, corner, window, rng, train, equivariance):
-  """The FDE on a batch, decoding only inside the window."""
-  source, driving = batch['source'], batch['driving']
-  if corner is None:
-    outputs = fde(source, driving, train=train)
-  else:
-    outputs = fde.motion(source, driving, train=train)
-    features = fde.encode(windows.crop(source, corner, window), train=train)
-    inside = windows.crop_dynamics(
-      outputs['dynamics'], corner, source.shape[1], window
-    )
-    outputs['prediction'] = fde.decode(features, inside, train=train)
-  if not equivariance:
-    return outputs, ()
-  bend = deformation.random_deformation(rng, driving.shape[0])
-  bent = fde.regions(deformation.deform_image(bend, driving), train=train)
-  return outputs, (bent, bend)
+def _forward(fde, phase, batch, corner, rng, train):
+  """What the losses of the phase need; decodes only inside the window."""
+  outputs = _motion(fde, phase, batch, train)
+  if phase.compares_images:
+    source, dynamics = batch['source'], outputs['dynamics']
+    if corner is not None:
+      dynamics = windows.crop_dynamics(
+        dynamics, corner, source.shape[1], phase.window
+      )
+      source = windows.crop(source, corner, phase.window)
+    features = fde.encode(source, train=train)
+    outputs['prediction'] = fde.decode(features, dynamics, train=train)
+  if phase.equivariance_weight:
+    driving = batch['driving']
+    bend = deformation.random_deformation(rng, driving.shape[0])
+    bent = deformation.deform_image(bend, driving)
+    outputs |= dict(bend=bend, bent_regions=fde.regions(bent, train=train))
+  return outputs
+
+
+def _motion(fde, phase, batch, train):
+  """Dynamics if images are compared, regions if anything asks for them."""
+  if phase.compares_images and not phase.teacher_forcing:
+    return fde.motion(batch['source'], batch['driving'], train=train)
+  outputs = {}
+  if phase.landmark_weight or phase.equivariance_weight:
+    for name in _PAIR:
+      outputs[f'{name}_regions'] = fde.regions(batch[name], train=train)
+  if phase.compares_images:
+    guided = [guide_regions(batch[f'{k}_landmarks']) for k in _PAIR]
+    rest = jnp.broadcast_to(jnp.eye(3), (len(batch['source']), 3, 3))
+    dynamics = fde.dynamics(batch['source'], *guided, rest, train=train)
+    outputs['dynamics'] = dynamics['dynamics']
+  return outputs
 
 
 def _equivariance(regions, bent_regions, bend):
@@ -224,9 +267,10 @@ def _equivariance(regions, bent_regions, bend):
 def _landmark_distance(outputs, batch):
   """Divergence of heat maps from the guided regions, and error of centres."""
   total = 0.0
-  for name in ('source', 'driving'):
+  for name in _PAIR:
     regions = outputs[f'{name}_regions']
-    shift, covar = guide_regions(batch[f'{name}_landmarks'])
+    guided = guide_regions(batch[f'{name}_landmarks'])
+    shift, covar = guided['shift'], guided['covar']
     count = min(shift.shape[1], regions['shift'].shape[1])
     shift, covar = shift[:, :count], covar[:, :count]
     heatmap = regions['heatmap'][..., :count]

@@ -9,6 +9,8 @@ import optax
 import pytest
 
 from configs import fde as configs
+from mdcf_jax.errors import InputError
+from mdcf_jax.ops import pose, warp
 from mdcf_jax.phases import fde as phases
 
 
@@ -86,3 +88,105 @@ def test_pictures_have_channels_that_can_be_drawn(setting):
   assert {'prediction', 'flow', 'occlusion'} <= set(pictures)
   for name, picture in pictures.items():
     assert picture.shape[-1] in (1, 2, 3), name
+
+
+def similar(points, degrees, zoom, shift):
+  """Points `[..., 2]` in [0, 1] turned, zoomed and moved about the middle."""
+  cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+  turn = zoom * np.array([[cos, -sin], [sin, cos]])
+  return (points - 0.5) @ turn.T + 0.5 + np.array(shift)
+
+
+FACE = np.array(
+  [
+    [0.5, 0.66],
+    [0.5, 0.66],
+    [0.43, 0.66],
+    [0.57, 0.66],
+    [0.5, 0.8],
+    [0.42, 0.42],
+    [0.58, 0.42],
+    [0.5, 0.55],
+  ]
+)
+
+
+def test_guided_regions_turn_and_zoom_with_the_face():
+  moved = similar(FACE, 12, 1.2, (0.05, -0.02))
+  source, driving = (
+    phases.guide_regions(jnp.float32(points[None])) for points in (FACE, moved)
+  )
+  motions = pose.region_motions(source, driving, jnp.eye(3)[None], 9, 9)
+  grid = np.asarray(warp.identity_grid(9, 9))
+  # Where a moved pixel came from, in [-1, 1] about the middle.
+  expected = similar(grid / 2 + 0.5 - [0.05, -0.02], -12, 1 / 1.2, (0, 0))
+  for motion in motions[0, 1:]:
+    np.testing.assert_allclose(motion, 2 * expected - 1, atol=1e-4)
+
+
+def test_teacher_forcing_moves_the_face_with_its_guide_points(setting):
+  phase, params, model_state, batch = setting
+  forced = dataclasses.replace(
+    phase, teacher_forcing=True, landmark_weight=0.0, equivariance_weight=0.0
+  )
+  step = np.array([0.125, 0.0])  # A quarter of [-1, 1], to the right.
+  batch = dict(
+    batch,
+    source_landmarks=jnp.float32([FACE] * 2),
+    driving_landmarks=jnp.float32([FACE + step] * 2),
+  )
+  outputs, _ = jax.jit(
+    lambda p: phase.fde.apply(
+      {'params': p, **model_state},
+      forced,
+      batch,
+      None,
+      jax.random.key(0),
+      True,
+      method=phases._forward,
+      mutable=['batch_stats'],
+    )
+  )(params)
+  flow = outputs['dynamics'][..., :2]
+  nose = flow[:, 8, 10]  # Cells are 1 / 16 of the image.
+  np.testing.assert_allclose(nose, [[-0.25, 0]] * 2, atol=0.05)
+  assert jnp.max(jnp.abs(flow[:, 0, 0])) < 0.05  # The background rests.
+
+  grads = jax.jit(
+    jax.grad(
+      lambda p: forced.loss_fn(
+        p, model_state, {}, batch, jax.random.key(0), train=True
+      )[0]
+    )
+  )(params)
+  learns = {name: float(optax.global_norm(g)) > 0 for name, g in grads.items()}
+  assert learns == dict(
+    region_predictor=False,
+    background_predictor=False,
+    flow_predictor=True,
+    image_generator=True,
+  )
+
+
+def test_regions_alone_learn_from_guide_points_alone(setting):
+  phase, params, model_state, batch = setting
+  regions = dataclasses.replace(
+    phase, l1_weight=0.0, perceptual_weight=0.0, equivariance_weight=0.0
+  )
+  loss_fn = jax.jit(
+    jax.grad(regions.loss_fn, has_aux=True), static_argnames='train'
+  )
+  grads, (_, metrics) = loss_fn(
+    params, model_state, {}, batch, jax.random.key(0), train=True
+  )
+  assert set(metrics) == {'landmark'}
+  learns = {name for name, g in grads.items() if optax.global_norm(g) > 0}
+  assert learns == {'region_predictor'}
+
+
+def test_teacher_forcing_needs_a_region_per_guide_point():
+  config = configs.get_config('tiny')
+  config.loss.teacher_forcing = True
+  config.model.fde.num_regions = 4
+  with pytest.raises(InputError, match='num_regions is 4'):
+    phases.FDEPhase.from_config(config)
