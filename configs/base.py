@@ -99,7 +99,7 @@ def get_config(phase: str, variant: str = 'base') -> ConfigDict:
   config.optimizer = _optimizer()
   config.data = _data()
   # Folder of an earlier phase: a run's workdir or a folder of packed weights.
-  # `weights` instead continues this phase from packed weights.
+  # `weights` is one that this phase itself starts from.
   config.init_from = ConfigDict(dict(fde='', lmae='', weights=''))
   # Devices: what is left over goes to the data axis.
   config.mesh = ConfigDict(dict(fsdp=1, frames=1))

@@ -84,15 +84,23 @@ def load(
       raise InputError(f'{path}: tensor {key} has the unknown type {code}')
     x = np.frombuffer(data, _DTYPES[code]).reshape(shape)
     tensors[key] = x.astype(np.float32)
+  variables = traverse_util.unflatten_dict(tensors, sep='/')
   if like is not None:
-    _compare(path, tensors, like)
-  return traverse_util.unflatten_dict(tensors, sep='/')
+    check_tensors(path, variables, like)
+  return variables
 
 
-def _compare(
-  path: pathlib.Path, tensors: Mapping[str, np.ndarray], like: Any
+def check_tensors(
+  path: str | pathlib.Path, variables: Mapping[str, Any], like: Any
 ) -> None:
-  """Raises InputError unless `tensors` are those of `like`."""
+  """Raises InputError unless two trees have the same names and shapes.
+
+  Args:
+    path: where `variables` are from, for the message.
+    variables: tree of arrays.
+    like: tree of arrays or shapes.
+  """
+  tensors = traverse_util.flatten_dict(dict(variables), sep='/')
   expected = traverse_util.flatten_dict(dict(like), sep='/')
   # Empty collections have no tensors.
   expected = {k: v for k, v in expected.items() if hasattr(v, 'shape')}

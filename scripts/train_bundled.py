@@ -2,13 +2,15 @@
 
   python scripts/train_bundled.py --realset ../shared/realset --minutes 60
 
-FDE, LMAE, diffusion and PBNet one after the other, each in a process of its
-own, then packed to `<workdir>/packed` and measured on the val split beside the
-bundled weights. `--replace` puts the new ones in their place if they are
-better. Run the same command again and it goes on where it stopped.
+FDE (its regions, then its flow, then all of it), LMAE, diffusion and PBNet one
+after the other, each in a process of its own, then packed to `<workdir>/packed`
+and measured on the val split beside the bundled weights. `--replace` puts the
+new ones in their place if they are better. Run the same command again and it
+goes on where it stopped.
 """
 
 import argparse
+import dataclasses
 import hashlib
 import json
 import logging
@@ -17,6 +19,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from typing import Any
 
 import jax
 import numpy as np
@@ -28,6 +31,51 @@ from mdcf_jax import weights  # noqa: E402
 from mdcf_jax.training import checkpoint  # noqa: E402
 
 BUNDLED = ROOT / 'mdcf_jax' / 'bundled'
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+  """One run.
+
+  Attributes:
+    name: of its folder; that of a phase's last stage is the phase's.
+    phase: what it trains.
+    settings: of the config, beside the variant's.
+    follows: the stage whose weights it starts from; '': the bundled ones.
+  """
+
+  name: str
+  phase: str
+  settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+  follows: str = ''
+
+
+# Finding guide points takes a tenth of an FDE step, and the flow can learn from
+# the points themselves at the same time; both then meet in the whole.
+STAGES = (
+  Stage(
+    'fde-regions',
+    'fde',
+    {
+      'loss.l1_weight': 0.0,
+      'loss.perceptual_weight': 0.0,
+      'batch_size': 16,
+      'data.min_zoom': 0.6,
+      'data.color_jitter': 0.3,
+    },
+  ),
+  Stage(
+    'fde-flow',
+    'fde',
+    {'loss.teacher_forcing': True, 'loss.landmark_weight': 0.0},
+    follows='fde-regions',
+  ),
+  Stage('fde', 'fde', {'optimizer.learning_rate': 5e-4}, follows='fde-flow'),
+  Stage('lmae', 'lmae'),
+  Stage('diffusion', 'diffusion'),
+  Stage('pbnet', 'pbnet'),
+)
+NAMES = tuple(stage.name for stage in STAGES)
 PHASES = ('fde', 'lmae', 'diffusion', 'pbnet')
 VARIANTS = dict(mini='mini,256', tiny='tiny')
 # Numbers that must not get worse, and by how much they may: (key of the
@@ -57,7 +105,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
   parser.add_argument(
     '--workdir', type=pathlib.Path, default=ROOT / 'runs' / 'bundled'
   )
-  parser.add_argument('--phases', default=','.join(PHASES))
+  parser.add_argument('--stages', default=','.join(NAMES))
   parser.add_argument(
     '--size',
     default='mini',
@@ -67,17 +115,17 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
   parser.add_argument(
     '--minutes',
     default='60',
-    help='of each phase: one number, or fde=90,lmae=30,diffusion=60,pbnet=10',
+    help='of each stage: one number, or fde-flow=90,lmae=30,diffusion=60',
   )
   parser.add_argument(
-    '--steps', type=int, help='of each phase, at most; default: by time only'
+    '--steps', type=int, help='of each stage, at most; default: by time only'
   )
   parser.add_argument(
     '--config',
     action='append',
     default=[],
-    metavar='PHASE:KEY=VALUE',
-    help='override of a phase, as in diffusion:batch_size=4',
+    metavar='STAGE:KEY=VALUE',
+    help='override of a stage, as in diffusion:batch_size=4',
   )
   parser.add_argument(
     '--evaluate',
@@ -90,10 +138,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     help='replace the bundled weights if the new ones are better',
   )
   args = parser.parse_args(argv)
-  args.phases = [name for name in args.phases.split(',') if name]
-  unknown = set(args.phases) - set(PHASES)
+  args.stages = [name for name in args.stages.split(',') if name]
+  unknown = set(args.stages) - set(NAMES)
   if unknown:
-    parser.error(f'unknown phases {sorted(unknown)}; there are {PHASES}')
+    parser.error(f'unknown stages {sorted(unknown)}; there are {NAMES}')
   args.data = args.data or args.workdir / 'data'
   try:
     args.minutes = parse_minutes(args.minutes)
@@ -103,14 +151,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def parse_minutes(text: str) -> dict[str, float]:
-  """`'60'` or `'fde=90,lmae=30'` to minutes per phase; 0 skips a phase."""
+  """`'60'` or `'fde=90,lmae=30'` to minutes per stage; 0 skips a stage."""
   if '=' not in text:
-    return dict.fromkeys(PHASES, float(text))
-  minutes = dict.fromkeys(PHASES, 0.0)
+    return dict.fromkeys(NAMES, float(text))
+  minutes = dict.fromkeys(NAMES, 0.0)
   for part in text.split(','):
     name, _, value = part.partition('=')
-    if name not in PHASES:
-      raise ValueError(f'--minutes: unknown phase {name!r}')
+    if name not in NAMES:
+      raise ValueError(f'--minutes: unknown stage {name!r}')
     minutes[name] = float(value)
   return minutes
 
@@ -170,31 +218,35 @@ def fingerprint(folders: dict[str, pathlib.Path]) -> str:
   return digest.hexdigest()[:8]
 
 
-def train(args: argparse.Namespace, phase: str) -> None:
-  """One phase: resumes its run, or starts it from the bundled weights."""
+def train(args: argparse.Namespace, stage: Stage) -> None:
+  """One stage: resumes its run, or starts it from weights that are there."""
   flags = {'data.dir': args.data}
   if args.steps:
     flags['total_steps'] = args.steps
-  if args.size == 'mini' and has_weights(BUNDLED, phase):
+  if stage.follows and checkpoint.is_run(args.workdir / stage.follows):
+    flags['init_from.weights'] = args.workdir / stage.follows
+  elif args.size == 'mini' and has_weights(BUNDLED, stage.phase):
     flags['init_from.weights'] = BUNDLED
-  frozen = {'lmae': ('fde',), 'diffusion': ('fde', 'lmae')}.get(phase, ())
+  frozen = {'lmae': ('fde',), 'diffusion': ('fde', 'lmae')}
+  frozen = frozen.get(stage.phase, ())
   for name in frozen:
     flags[f'init_from.{name}'] = upstream(args, name)
-  if phase == 'diffusion':
+  if stage.phase == 'diffusion':
     digest = fingerprint({name: upstream(args, name) for name in frozen})
     flags['data.cache_latents'] = True
     flags['data.latents'] = args.workdir / f'latents-{digest}'
+  flags |= stage.settings
   for override in args.config:
     name, _, setting = override.partition(':')
-    if name == phase:
+    if name == stage.name:
       key, _, value = setting.partition('=')
       flags[key] = value
   call(
     *(sys.executable, 'train.py'),
-    f'--config=configs/{phase}.py:{VARIANTS[args.size]}',
-    f'--workdir={args.workdir / phase}',
+    f'--config=configs/{stage.phase}.py:{VARIANTS[args.size]}',
+    f'--workdir={args.workdir / stage.name}',
     *(f'--config.{key}={value}' for key, value in flags.items()),
-    timeout=60 * args.minutes[phase],
+    timeout=60 * args.minutes[stage.name],
   )
 
 
@@ -275,9 +327,9 @@ def main(argv: list[str] | None = None) -> None:
   args.data, args.realset = args.data.absolute(), args.realset.absolute()
   args.workdir.mkdir(parents=True, exist_ok=True)
   prepare(args)
-  for phase in args.phases:
-    if args.minutes[phase] > 0:
-      train(args, phase)
+  for stage in STAGES:
+    if stage.name in args.stages and args.minutes[stage.name] > 0:
+      train(args, stage)
   packed = pack(args)
   if not args.evaluate:
     return

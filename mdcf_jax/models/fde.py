@@ -151,7 +151,7 @@ class FlowPredictor(nn.Module):
     return grid, jax.nn.sigmoid(occlusion.astype(jnp.float32))
 
   def _mask_logits(self, x, driving_regions):
-    """Which motion a pixel follows, `[B, h, w, 1 + K]`; the background first."""
+    """Which motion a pixel follows, `[B, h, w, 1 + K]`, background first."""
     count = 1 + driving_regions['shift'].shape[1]
     if not self.mask_prior:
       return conv(count, 7, self.dtype, 'mask')(x).astype(jnp.float32)

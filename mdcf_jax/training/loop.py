@@ -23,7 +23,13 @@ from mdcf_jax.errors import InputError
 from mdcf_jax.training import optimizer
 from mdcf_jax.training import step as steps
 from mdcf_jax.training import watch as watching
-from mdcf_jax.training.checkpoint import Checkpoints, check_same, load_frozen
+from mdcf_jax.training.checkpoint import (
+  Checkpoints,
+  check_same,
+  is_run,
+  load_frozen,
+  load_run,
+)
 from mdcf_jax.training.state import TrainState
 
 logger = logging.getLogger(__name__)
@@ -203,8 +209,13 @@ def _start(run: Run, state: TrainState, shardings: TrainState) -> TrainState:
   """Returns the state before the first step: loaded and calibrated."""
   config = run.config
   if config.init_from.weights:
+    folder = config.init_from.weights
+    if is_run(folder):
+      loaded, *_ = load_run(folder)
+    else:
+      loaded = weights.load(folder, config.phase)
     like = {'params': state.params, **state.model_state}
-    loaded = weights.load(config.init_from.weights, config.phase, like)
+    weights.check_tensors(folder, loaded, like)
     params = loaded.pop('params')
     state = state.replace(
       params=jax.device_put(params, shardings.params),
