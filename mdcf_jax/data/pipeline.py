@@ -169,7 +169,7 @@ def batch_keys(config: Any) -> tuple[str, ...]:
     raise InputError(f'config.data.min_zoom is {data.min_zoom}; not in (0, 1]')
   needed = PHASE_KEYS[config.phase]
   if data.latents:
-    cached = ('z_mean', 'z_logvar')
+    cached = ('z_mean', 'z_logvar', 'source_features')
     needed = tuple(k for k in needed if k != 'video')
     needed += cached if config.phase == 'diffusion' else ()
   possible = set(needed) | set(

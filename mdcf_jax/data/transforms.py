@@ -19,7 +19,7 @@ from mdcf_jax.errors import InputError
 
 # GUIDE_LANDMARKS mirrored: mouth corners and upper lids change places.
 FLIPPED_POINTS = (0, 1, 3, 2, 4, 6, 5, 7)
-_LATENTS = ('mean', 'logvar')
+_LATENTS = ('mean', 'logvar', 'features')
 _NUMPY_HEADERS = threading.Lock()
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 MOUTH_MARGIN = 0.02  # Of the image, kept around the mouth box in crops.
@@ -111,8 +111,8 @@ def random_window(
     `audio_emb` `[T, D]`, `pose` `[T, 6]`, `blink` `[T, 2]`, `frame_mask`
     `[T]`, `face_box` `[4]` (the source's), `mouth_box` `[T, 4]`,
     `source_pose` `[6]`, `source_blink` `[2]`; with frames also `source`
-    `[R, R, 3]` in [-1, 1] and `video` `[T, R, R, 3]`, or `z_mean` and
-    `z_logvar` `[T, h, w, 4]`.
+    `[R, R, 3]` in [-1, 1] and `video` `[T, R, R, 3]`, or `z_mean`,
+    `z_logvar` `[T, h, w, 4]` and `source_features` `[H/4, W/4, C]`.
   """
   total = len(record['frames'])
   rows, mask = draw_rows(rng, total, num_frames)
@@ -135,8 +135,10 @@ def random_window(
   sample['source'] = images[0]
   if latents is None:
     return sample | {'video': images[1:]}
-  z = {f'z_{k}': np.float32(latents[k][drawn, rows]) for k in _LATENTS}
-  return sample | z
+  sample['source_features'] = np.float32(latents['features'][drawn])
+  for name in ('mean', 'logvar'):
+    sample[f'z_{name}'] = np.float32(latents[name][drawn, rows])
+  return sample
 
 
 def draw_rows(
@@ -307,7 +309,8 @@ def load_latents(
   """Reads the cached latents of a clip.
 
   Returns:
-    `source_index` `[J]`; `mean`, `logvar` `[J, N, h, w, 4]` float16.
+    `source_index` `[J]`; `mean`, `logvar` `[J, N, h, w, 4]` and `features`
+    `[J, H/4, W/4, C]` float16.
 
   Raises:
     InputError: the file is absent, broken, or of another clip length.

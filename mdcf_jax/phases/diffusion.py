@@ -102,7 +102,7 @@ class DiffusionPhase:
     Args:
       batch: source `[B, H, W, 3]`, source_pose, source_blink, face_box,
         `[B, ...]`; video `[B, T, H, W, 3]` or z_mean and z_logvar
-        `[B, T, h, w, C]`; audio_emb, pose, blink, mouth_box `[B, T, ...]`;
+        `[B, T, h, w, C]`, with or without source_features; audio_emb, pose, blink, mouth_box `[B, T, ...]`;
         frame_mask `[B, T]`, 0 for frames that do not count.
     """
     rng_z, rng_t, rng_noise, rng_null = jax.random.split(rng, 4)
@@ -118,7 +118,7 @@ class DiffusionPhase:
       {'params': params},
       noise_schedule.q_sample(schedule, x0, t, noise),
       t,
-      _conditions(self._features(frozen, batch)[-1], batch),
+      _conditions(self._source_features(frozen, batch), batch),
       null_cond=jax.random.bernoulli(rng_null, null_prob, t.shape[:1]),
       frame_mask=batch['frame_mask'],
       method='denoise',
@@ -310,6 +310,10 @@ class DiffusionPhase:
       pictures['video'] = batch['video']
     return pictures
 
+  def encode_source(self, frozen: dict, source: jax.Array) -> jax.Array:
+    """E(x_src) `[H/4, W/4, C]` of `[H, W, 3]` in [-1, 1]; to be jitted."""
+    return self._features(frozen, dict(source=source[None]))[-1][0]
+
   def encode_clip(
     self, frozen: dict, source: jax.Array, frames: jax.Array
   ) -> tuple[jax.Array, jax.Array]:
@@ -345,6 +349,12 @@ class DiffusionPhase:
       return tuple(x.reshape(*frames.shape[:2], *x.shape[1:]) for x in moments)
 
     return jax.lax.stop_gradient(_over_time(encode, video))
+
+  def _source_features(self, frozen, batch):
+    """E(x_src) `[B, H/4, W/4, C]`, cached or computed."""
+    if 'source_features' in batch:
+      return batch['source_features']
+    return self._features(frozen, batch)[-1]
 
   def _features(self, frozen, batch):
     features = self.fde.apply(

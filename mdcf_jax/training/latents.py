@@ -3,7 +3,7 @@
 The labels of the diffusion need the FDE on every frame, which costs far more
 than the denoiser on latents. Here every clip is encoded with a few of its
 frames as sources, and stored as `<id>.npz`: `source_index` `[J]`, `mean` and
-`logvar` `[J, N, h, w, C]` in float16.
+`logvar` `[J, N, h, w, C]`, `features` `[J, H/4, W/4, C']` in float16.
 """
 
 import logging
@@ -96,7 +96,7 @@ def write_latents(
     folder.mkdir(parents=True, exist_ok=True)
   except OSError as error:
     raise InputError(f'{folder}: cannot be made ({error})') from error
-  encode = jax.jit(phase.encode_clip)
+  encode = jax.jit(phase.encode_source), jax.jit(phase.encode_clip)
   written = 0
   for record in records:
     path = folder / f'{record["id"]}.npz'
@@ -109,7 +109,7 @@ def write_latents(
 
 
 def encode_record(
-  encode: Any,
+  encode: tuple[Any, Any],
   frozen: Mapping[str, Any],
   record: Mapping[str, Any],
   resolution: int,
@@ -121,19 +121,22 @@ def encode_record(
   total = len(record['frames'])
   sources = np.unique(np.arange(num_sources) * total // num_sources)
   source_images = transforms.load_frames(record, sources, resolution)
+  encode_source, encode_clip = encode
+  features = [encode_source(frozen, source) for source in source_images]
   pieces = []
   for first in range(0, total, PIECE):
     rows = np.arange(first, first + PIECE)
     images = transforms.load_frames(
       record, np.minimum(rows, total - 1), resolution
     )
-    moments = [encode(frozen, source, images) for source in source_images]
+    moments = [encode_clip(frozen, x, images) for x in source_images]
     pieces.append([np.stack(m) for m in zip(*jax.device_get(moments))])
   mean, logvar = (np.concatenate(x, axis=1)[:, :total] for x in zip(*pieces))
   return dict(
     source_index=sources.astype(np.int32),
     mean=mean.astype(np.float16),
     logvar=np.maximum(logvar, MIN_LOGVAR).astype(np.float16),
+    features=np.stack(features).astype(np.float16),
   )
 
 

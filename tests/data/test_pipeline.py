@@ -183,6 +183,7 @@ def test_cached_latents(prepared, tmp_path):
       source_index=np.array([0, 7]),
       mean=np.ones((2, 8, 1, 1, 4), np.float16),
       logvar=np.zeros((2, 8, 1, 1, 4), np.float16),
+      features=np.zeros((2, 8, 8, 3), np.float16),
     )
   config = _config('diffusion', dir=prepared, latents=str(tmp_path))
   batch = next(_stream(config))

@@ -171,6 +171,7 @@ def test_cached_latents_take_the_place_of_frames(record, tmp_path):
     source_index=np.array([3, 11]),
     mean=mean,
     logvar=-mean,
+    features=mean[:, 0],
   )
   latents = transforms.load_latents(tmp_path, record)
   rng = np.random.default_rng(0)
@@ -186,6 +187,7 @@ def test_cached_latents_take_the_place_of_frames(record, tmp_path):
   np.testing.assert_array_equal(sample['z_logvar'], -expected)
   source = transforms.load_frames(record, [(3, 11)[drawn]], 64)[0]
   np.testing.assert_array_equal(sample['source'], source)
+  np.testing.assert_array_equal(sample['source_features'], mean[drawn, 0])
 
 
 def test_latents_of_another_clip_are_refused(record, tmp_path):
@@ -196,6 +198,7 @@ def test_latents_of_another_clip_are_refused(record, tmp_path):
     source_index=np.arange(1),
     mean=np.zeros((1, 5, 2, 2, 4)),
     logvar=np.zeros((1, 5, 2, 2, 4)),
+    features=np.zeros((1, 2, 2, 3)),
   )
   with pytest.raises(InputError, match='20 frames'):
     transforms.load_latents(tmp_path, record)

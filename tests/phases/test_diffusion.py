@@ -178,6 +178,9 @@ def test_cached_latents_give_the_loss_of_the_frames():
   cached = {k: x for k, x in batch.items() if k != 'video'}
   cached |= dict(z_mean=mean, z_logvar=logvar)
   np.testing.assert_allclose(loss(cached), loss(batch), rtol=1e-4)
+  features = jax.vmap(functools.partial(phase.encode_source, FROZEN))
+  cached |= dict(source_features=features(batch['source']))
+  np.testing.assert_allclose(loss(cached), loss(batch), rtol=1e-4)
 
 
 def test_frames_outside_of_the_mask_do_not_count():
@@ -282,6 +285,7 @@ def test_latents_of_a_dataset_are_written_once(tmp_path, monkeypatch):
     assert stored['source_index'].tolist() == [0, 3, 6]
     assert stored['mean'].shape == stored['logvar'].shape == (3, 9, 4, 4, 4)
     assert stored['mean'].dtype == np.float16
+    assert stored['features'].shape[:1] == (3,)
     # A source's own frame does not move.
     for j, frame in enumerate((0, 3, 6)):
       assert np.abs(stored['mean'][j, frame]).max() < 1e-6
