@@ -14,7 +14,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   add('--audio', required=True, help='speech: anything FFmpeg reads')
   add('--output', required=True, help='video to write (.mp4)')
   add('--weights', default='mini', help='mini, or a folder of weights')
-  add('--resolution', type=int, help='pixels of a side (multiple of 32)')
+  add(
+    '--resolution',
+    type=int,
+    help='pixels of a side; by default those trained for',
+  )
   add('--steps', type=int, default=20, help='denoising steps')
   add('--sampler', default='ddim', help='ddim or dpm++')
   add('--seed', type=int, default=0, help='same seed, same video')
@@ -36,7 +40,8 @@ def run(args: argparse.Namespace) -> int:
   from mdcf_jax.media import image as media_image
   from mdcf_jax.media.writer import VideoWriter, check_output
 
-  check_output(args.output)
+  given = args.image, args.audio, args.pose, args.blink
+  check_output(args.output, given)
   crop = media_image.parse_crop(args.crop)
   samples, rate = inputs.read_audio(args.audio)
   _keep_programs()

@@ -71,7 +71,8 @@ def pack(
 
   Args:
     runs: folder with a workdir per phase.
-    output: new, or a folder of weights, which is replaced.
+    output: new, empty, or a folder of weights, which is replaced; its texts
+      (`.md`) are kept.
     names: phases; None: all four.
     dtype: of the parameters; statistics stay float32.
 
@@ -79,7 +80,8 @@ def pack(
     InputError: a run is missing, the runs do not belong together, or `output`
       holds something else.
   """
-  runs, output = pathlib.Path(runs), pathlib.Path(output)
+  # Resolved: what is renamed must be the folder, not a link to it.
+  runs, output = pathlib.Path(runs), pathlib.Path(output).resolve()
   _check_output(output)
   loaded = {}
   for name in names or list(_TRAINED):
@@ -94,9 +96,7 @@ def pack(
     for name, (variables, _, _) in loaded.items():
       weights.save(partial, name, variables, dtype)
     weights.save_config(partial, config)
-    if output.exists():
-      shutil.rmtree(output)
-    os.replace(partial, output)
+    _swap(partial, output)
   except OSError as error:
     raise InputError(f'cannot write {output}: {error.strerror}') from error
   finally:
@@ -105,18 +105,34 @@ def pack(
   logger.info('%s: %s, %.1f MB', output, ', '.join(loaded), size / 1e6)
 
 
+def _swap(new: pathlib.Path, output: pathlib.Path) -> None:
+  """Puts `new` in the place of `output`, which is whole at any moment."""
+  old = output.with_name(f'.{output.name}.old')
+  shutil.rmtree(old, ignore_errors=True)
+  if output.exists():
+    for text in output.glob('*.md'):
+      shutil.copy2(text, new)
+    os.replace(output, old)
+  try:
+    os.replace(new, output)
+  except OSError:
+    if old.exists():
+      os.replace(old, output)
+    raise
+  shutil.rmtree(old, ignore_errors=True)
+
+
 def _check_output(output: pathlib.Path) -> None:
   """Raises InputError if something else would be overwritten."""
   if not output.name:
     raise InputError(f'{output} cannot be replaced; name a folder in it')
   if not output.exists():
     return
-  known = ('.safetensors', '.md')
-  is_weights = output.is_dir() and all(
-    path.name == weights.CONFIG_NAME or path.suffix in known
-    for path in output.iterdir()
-  )
-  if not is_weights:
+  entries = list(output.iterdir()) if output.is_dir() else [output]
+  known = {weights.CONFIG_NAME, *(f'{name}.safetensors' for name in _TRAINED)}
+  others = [p for p in entries if p.name not in known and p.suffix != '.md']
+  is_weights = any(p.name == weights.CONFIG_NAME for p in entries)
+  if others or (entries and not is_weights):
     raise InputError(
       f'{output} exists and is no folder of weights; it stays as it is'
     )

@@ -162,7 +162,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     '--output',
     default='reconstruct.mp4',
     metavar='FILE',
-    help='the video; the picture gets the same name with .png',
+    help='the video',
+  )
+  parser.add_argument(
+    '--picture',
+    metavar='FILE',
+    help='the picture of flow, occlusion and warped source; by default the '
+    "video's name with .motion.png",
   )
   parser.add_argument(
     '--max_frames',
@@ -178,8 +184,9 @@ def run(args: argparse.Namespace) -> int:
   from mdcf_jax.media import writer
   from mdcf_jax.pipeline import Pipeline
 
-  output = writer.check_output(args.output)
-  picture = output.with_suffix('.png')
+  output = writer.check_output(args.output, [args.video])
+  picture = args.picture or output.with_suffix('.motion.png')
+  picture = writer.check_output(picture, [args.video], ['.png'])
   pipe = Pipeline.from_pretrained(args.weights)
   for name in ('fde', 'lmae'):
     if name not in pipe.variables:

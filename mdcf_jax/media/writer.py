@@ -4,6 +4,9 @@ import contextlib
 import fractions
 import os
 import pathlib
+import uuid
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -18,28 +21,47 @@ _AAC_SAMPLES = 1024  # Of one AAC frame.
 _COLOR = 1  # BT.709, for primaries, transfer and matrix.
 
 
-def check_output(path: str | os.PathLike) -> pathlib.Path:
-  """Returns `path`; makes its folder, and sees that it can be written.
+def check_output(
+  path: str | os.PathLike,
+  inputs: Iterable[Any] = (),
+  suffixes: Iterable[str] = FORMATS,
+) -> pathlib.Path:
+  """Returns `path`, which can be written as far as one can tell.
+
+  Args:
+    path: of a file that may exist, in a folder that need not.
+    inputs: what is read; paths among it must be other files.
+    suffixes: what `path` may end in.
 
   Raises:
-    InputError: it is a directory, its suffix is not one of FORMATS, or it
+    InputError: it is a directory or an input, ends in something else, or
       cannot be written.
   """
   path = pathlib.Path(path)
   if os.path.isdir(path):  # False for a name that cannot be.
     raise InputError(f'{path}: the output is a directory')
-  if path.suffix.lower() not in FORMATS:
+  if path.suffix.lower() not in suffixes:
     raise InputError(
-      f'{path}: the output ends in none of: {", ".join(FORMATS)}'
+      f'{path}: the output ends in none of: {", ".join(suffixes)}'
     )
-  part = _part_of(path)
   try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part.open('wb').close()
+    folder = path.parent
+    while not folder.exists():
+      folder = folder.parent
+    part = _part_of(folder / path.name)
+    part.open('xb').close()
     part.unlink()
+    taken = path.exists() and any(
+      isinstance(name, (str, os.PathLike))
+      and os.path.exists(name)
+      and os.path.samefile(path, name)
+      for name in inputs
+    )
   except (OSError, ValueError) as error:
     reason = getattr(error, 'strerror', None) or error
     raise InputError(f'{path}: cannot be written: {reason}') from error
+  if taken:
+    raise InputError(f'{path}: is an input as well; name another output')
   return path
 
 
@@ -50,8 +72,8 @@ class VideoWriter:
       for frame in frames:
         writer.write(frame)
 
-  The file grows as `.talk.part.mp4` in the same folder, takes its name when the
-  block ends, and is removed when the block fails or is interrupted.
+  The file grows as `.talk.<random>.part.mp4` in the same folder, takes its name
+  when the block ends, and is removed when the block fails or is interrupted.
   """
 
   def __init__(
@@ -98,6 +120,7 @@ class VideoWriter:
     import av
 
     try:
+      self.path.parent.mkdir(parents=True, exist_ok=True)
       self._container = av.open(
         os.path.abspath(self._part),
         'w',
@@ -238,7 +261,11 @@ class VideoWriter:
 
 
 def _part_of(path: pathlib.Path) -> pathlib.Path:
-  return path.with_name(f'.{path.stem}.part{path.suffix}')
+  """A name that no other run takes, even for the same `path`."""
+  unique = uuid.uuid4().hex[:8]
+  # A name may have 255 bytes; what is added here needs some of them.
+  stem = path.stem.encode()[:180].decode(errors='ignore')
+  return path.with_name(f'.{stem}.{unique}.part{path.suffix}')
 
 
 def _prepare_audio(waveform, rate: int) -> tuple[np.ndarray, int]:

@@ -75,6 +75,23 @@ def test_other_folders_are_not_replaced(runs, tmp_path, capsys):
   assert (tmp_path / 'photos' / 'me.jpg').read_text() == 'dear'
 
 
+def test_a_folder_of_texts_is_not_replaced(runs, tmp_path, capsys):
+  texts = tmp_path / 'docs'
+  texts.mkdir()
+  (texts / 'design.md').write_text('mine')
+  assert run_pack(runs, texts) == 2
+  assert (texts / 'design.md').read_text() == 'mine'
+  assert 'no folder of weights' in capsys.readouterr().err
+
+
+def test_texts_beside_weights_stay(runs, tmp_path):
+  assert run_pack(runs, tmp_path / 'm') == 0
+  (tmp_path / 'm' / 'README.md').write_text('mine')
+  assert run_pack(runs, tmp_path / 'm') == 0
+  assert (tmp_path / 'm' / 'README.md').read_text() == 'mine'
+  assert not list(tmp_path.glob('.m*'))
+
+
 def test_missing_phase(runs, tmp_path, capsys):
   assert run_pack(runs, tmp_path / 'model', 'fde,lmae,pbnet') == 2
   assert 'pbnet is no training run' in capsys.readouterr().err

@@ -133,9 +133,9 @@ def test_command_writes_both_files_and_prints_scores(
   made = read_video(output)
   assert made.frames.shape == (11, 64, 3 * 64, 3)
   assert len(made.waveform) == pytest.approx(11 * 640, abs=1024)
-  assert output.with_suffix('.png').stat().st_size > 0
+  assert output.with_suffix('.motion.png').stat().st_size > 0
   names = {path.name for path in tmp_path.iterdir()}
-  assert names == {'a clip.mp4', 'out.mp4', 'out.png'}
+  assert names == {'a clip.mp4', 'out.mp4', 'out.motion.png'}
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 
 from mdcf_jax.errors import InputError
 from mdcf_jax.media import audio, video
+from mdcf_jax.media.writer import check_output
 from tests.media.signals import lag, noise
 
 
@@ -176,10 +177,36 @@ def test_a_failed_run_leaves_nothing(tmp_path, error):
   with pytest.raises(error):
     with video.VideoWriter(path, 32, waveform=noise(4000)) as writer:
       writer.write(numbered(0))
-      assert (tmp_path / '.a.part.mp4').exists()
+      assert list(tmp_path.glob('.a.*.part.mp4'))
       raise error
   assert [file.name for file in tmp_path.iterdir()] == ['a.mp4']
   assert path.read_bytes() == b'an older video'
+
+
+def test_two_runs_with_one_output_do_not_disturb_each_other(tmp_path):
+  path = tmp_path / 'a.mp4'
+  with video.VideoWriter(path, 32) as writer:
+    writer.write(numbered(0))
+    with pytest.raises(RuntimeError), video.VideoWriter(path, 32) as other:
+      other.write(numbered(1))
+      raise RuntimeError
+  assert [file.name for file in tmp_path.iterdir()] == ['a.mp4']
+
+
+def test_an_input_is_not_overwritten(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / 'a.mp4').write_bytes(b'mine')
+  with pytest.raises(InputError, match='is an input as well'):
+    check_output('./a.mp4', ['b.jpg', None, tmp_path / 'a.mp4'])
+  check_output('c.mp4', ['a.mp4'])
+
+
+def test_checking_makes_no_folders(tmp_path):
+  check_output(tmp_path / 'new' / 'folder' / 'a.mp4')
+  assert not list(tmp_path.iterdir())
+  with video.VideoWriter(tmp_path / 'new' / 'a.mp4', 32) as writer:
+    writer.write(numbered(0))
+  assert (tmp_path / 'new' / 'a.mp4').is_file()
 
 
 def test_bad_outputs_fail_at_once(tmp_path):
