@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
 import logging
+import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 
 from mdcf_jax.errors import InputError
 
@@ -27,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   """Runs `mdcf argv...` and returns its exit code.
 
   0: done; 2: the user gave something that cannot be used, said in one line on
-  stderr; 130: interrupted.
+  stderr; 130: interrupted; 143: terminated.
   """
   argv = list(sys.argv[1:] if argv is None else argv)
   name = next((arg for arg in argv if not arg.startswith('-')), '')
@@ -40,18 +44,56 @@ def main(argv: Sequence[str] | None = None) -> int:
     level = logging.DEBUG if args.verbose else logging.INFO
     logging.basicConfig(level=logging.WARNING, format='%(message)s')
     logging.getLogger('mdcf_jax').setLevel(level)
-    return _command(args.command).run(args) or 0
+    with _sigterm():
+      return _command(args.command).run(args) or 0
   except InputError as error:
     print(f'mdcf: error: {_one_line(error)}', file=sys.stderr)
     return 2
+  except _Terminated:
+    print('mdcf: terminated', file=sys.stderr)
+    return 143
   except KeyboardInterrupt:
     print('mdcf: interrupted', file=sys.stderr)
     return 130
+  except BrokenPipeError:
+    # Who read the output has enough; Python would complain when it exits.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+class _Terminated(KeyboardInterrupt):
+  """SIGTERM: unfinished files are removed as after Ctrl-C."""
+
+
+@contextlib.contextmanager
+def _sigterm() -> Iterator[None]:
+  """Raises `_Terminated` where SIGTERM would end the process."""
+  if threading.current_thread() is not threading.main_thread():
+    yield
+    return
+
+  def terminate(*_):
+    raise _Terminated
+
+  previous = signal.signal(signal.SIGTERM, terminate)
+  try:
+    yield
+  finally:
+    signal.signal(signal.SIGTERM, previous)
+
+
+class _Parser(argparse.ArgumentParser):
+  """Says what is wrong in one line, as every command does."""
+
+  def error(self, message: str):
+    if 'expected one argument' in message:
+      message += ' (one that begins with - is given as --option=VALUE)'
+    raise InputError(message)
 
 
 def _parser(name: str) -> argparse.ArgumentParser:
   """Returns the parser; only the command `name` has its arguments."""
-  parser = argparse.ArgumentParser(
+  parser = _Parser(
     prog='mdcf', description='Talking heads from a portrait and speech.'
   )
   parser.add_argument(
