@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-import math
+import operator
 import os
 import pathlib
 from typing import Any
@@ -13,9 +13,15 @@ from mdcf_jax.data import mel
 from mdcf_jax.errors import InputError
 from mdcf_jax.media import faces
 
+logger = logging.getLogger(__name__)
+
 FPS = 25
+MAX_RESOLUTION = 4096
+AUDIO_ENCODERS = ('mel',)
 SAMPLERS = ('ddim', 'dpm++')
 MAX_STEPS = 500
+MAX_GUIDANCE = 100.0
+MAX_CHANNELS = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,18 +40,25 @@ class Source:
   face_box: np.ndarray
 
 
-def check_resolution(resolution: int | None, trained: int) -> int:
+def check_resolution(
+  resolution: int | None, trained: int, multiple: int
+) -> int:
   """Returns the pixels of a side, by default `trained`.
 
   Raises:
-    InputError: not a positive multiple of 32.
+    InputError: not a positive multiple of what the model needs, or too large.
   """
   if resolution is None:
     return trained
-  if resolution < 32 or resolution % 32:
-    raise InputError(f'resolution {resolution} is not a multiple of 32')
+  if not _is_whole(resolution):
+    raise InputError(f'resolution {resolution!r} is not a whole number')
+  if not 0 < resolution <= MAX_RESOLUTION or resolution % multiple:
+    raise InputError(
+      f'resolution {resolution} is not a multiple of {multiple} up to '
+      f'{MAX_RESOLUTION}, which these weights need'
+    )
   if resolution != trained:
-    logging.warning(
+    logger.warning(
       'resolution %d: these weights were trained for %d', resolution, trained
     )
   return resolution
@@ -55,14 +68,31 @@ def check_sampling(
   seed: int, steps: int, sampler: str, guidance_scale: float
 ) -> None:
   """Raises InputError unless the settings of the diffusion can be used."""
+  for name, value in (('seed', seed), ('steps', steps)):
+    if not _is_whole(value):
+      raise InputError(f'{name} {value!r} is not a whole number')
   if not 0 <= seed < 2**32:
     raise InputError(f'seed {seed} is not in 0 to {2**32 - 1}')
   if not 1 <= steps <= MAX_STEPS:
     raise InputError(f'steps {steps} is not in 1 to {MAX_STEPS}')
   if sampler not in SAMPLERS:
     raise InputError(f'sampler {sampler!r} is none of: {", ".join(SAMPLERS)}')
-  if not math.isfinite(guidance_scale) or guidance_scale < 0:
-    raise InputError(f'guidance_scale {guidance_scale} is not 0 or more')
+  try:
+    usable = 0 <= float(guidance_scale) <= MAX_GUIDANCE
+  except (TypeError, ValueError):
+    usable = False
+  if not usable:
+    raise InputError(
+      f'guidance_scale {guidance_scale} is not in 0 to {MAX_GUIDANCE:g}'
+    )
+
+
+def _is_whole(value: Any) -> bool:
+  try:
+    operator.index(value)
+  except TypeError:
+    return False
+  return True
 
 
 def read_audio(audio: Any) -> tuple[np.ndarray, int]:
@@ -83,18 +113,24 @@ def read_audio(audio: Any) -> tuple[np.ndarray, int]:
   try:
     samples, rate = audio
     samples, rate = np.asarray(samples), int(rate)
-  except (TypeError, ValueError) as error:
+  except (TypeError, ValueError, OverflowError) as error:
     raise InputError('audio is neither a path nor (samples, rate)') from error
-  if np.issubdtype(samples.dtype, np.signedinteger):
+  if samples.dtype in (np.int8, np.int16, np.int32):
     samples = samples / -float(np.iinfo(samples.dtype).min)
   elif not np.issubdtype(samples.dtype, np.floating):
-    raise InputError(f'audio samples are {samples.dtype}, not float or int')
+    raise InputError(
+      f'audio samples are {samples.dtype}; give floats in [-1, 1], int16 or '
+      'int32'
+    )
   samples = samples.astype(np.float32)
   samples = samples[:, None] if samples.ndim == 1 else samples
   if samples.ndim != 2 or not samples.size:
     raise InputError(f'audio samples have the shape {samples.shape}')
-  if rate < 1000:
-    raise InputError(f'audio rate {rate} is less than 1000 Hz')
+  if samples.shape[1] > MAX_CHANNELS or len(samples) < samples.shape[1]:
+    raise InputError(
+      f'audio samples have the shape {samples.shape}; give (samples, channels)'
+    )
+  media_audio.check_rate('audio', rate)
   if not np.isfinite(samples).all():
     raise InputError('audio has samples that are not finite')
   return samples, rate
@@ -126,10 +162,12 @@ def read_source(image: Any, crop: Any, resolution: int) -> Source:
   from mdcf_jax.media import image as media_image
 
   name = 'the image'
+  if isinstance(crop, np.ndarray):  # Which does not compare with a word.
+    crop = tuple(crop.tolist())
   if isinstance(image, (str, os.PathLike)):
     name, image = os.fspath(image), media_image.read_image(image)
   else:
-    image = _image_array(image)
+    image = media_image.to_array(image)
   if crop == 'auto' and image.shape[0] == image.shape[1]:
     crop = 'none'
   found = _faces(image) if crop == 'auto' else None
@@ -141,7 +179,7 @@ def read_source(image: Any, crop: Any, resolution: int) -> Source:
       'or take the centre (--crop none)'
     )
   if found and len(found) > 1:
-    logging.warning('%d faces in %s: the main one is taken', len(found), name)
+    logger.warning('%d faces in %s: the main one is taken', len(found), name)
   square, _ = media_image.crop_square(
     image, crop, resolution, lambda _: found[0].face_box[0], name=name
   )
@@ -153,27 +191,12 @@ def read_source(image: Any, crop: Any, resolution: int) -> Source:
   return Source(square, *(np.array(v, np.float32) for v in defaults))
 
 
-def _image_array(image: Any) -> np.ndarray:
-  """Returns a PIL image or an array as `[H, W, 3]` uint8."""
-  from PIL import Image, ImageOps
-
-  if isinstance(image, Image.Image):
-    image = np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
-  image = np.asarray(image)
-  if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-    raise InputError(
-      f'the image is an array {image.shape} of {image.dtype}; give a path, a '
-      'PIL image, or (height, width, 3) of uint8'
-    )
-  return image
-
-
 def _faces(image: np.ndarray) -> list[faces.FaceTrack] | None:
   """Faces of an image, the main one first; None where nobody can look."""
   try:
     return faces.detect_faces(image)
   except InputError as error:
-    logging.warning('the centre of the image is taken: %s', error)
+    logger.warning('the centre of the image is taken: %s', error)
     return None
 
 
@@ -206,7 +229,10 @@ def read_motion(
     name = f'{what} {value}'
     value = _read_table(pathlib.Path(value), name, still)
   try:
-    array = np.asarray(value, np.float32)
+    array = np.asarray(value)
+    if array.dtype.kind not in 'fiu':
+      raise InputError(f'{name}: {array.dtype} is not numbers')
+    array = np.asarray(array, np.float32)
   except (TypeError, ValueError) as error:
     raise InputError(f'{name}: not numbers: {error}') from error
   if array.ndim != 2 or array.shape[1] != len(source):
@@ -230,16 +256,17 @@ def _read_table(path: pathlib.Path, name: str, still: str) -> np.ndarray:
   """Returns the array of a .npy or .csv file."""
   try:
     if path.suffix.lower() == '.npy':
-      return np.load(path, allow_pickle=False)
+      # Mapped, it is not allocated before its size is checked.
+      return np.load(path, mmap_mode='r', allow_pickle=False)
     if path.suffix.lower() == '.csv':
       return _read_csv(path)
   except FileNotFoundError as error:
     raise InputError(f'{name}: there is no such file') from error
-  except OSError as error:
-    reason = error.strerror or 'not an array'
+  # A damaged header makes NumPy raise nearly anything.
+  except Exception as error:
+    reason = getattr(error, 'strerror', None) or error or 'not an array'
+    reason = ' '.join(str(reason).split())
     raise InputError(f'{name}: cannot be read: {reason}') from error
-  except (ValueError, EOFError) as error:
-    raise InputError(f'{name}: cannot be read: {error}') from error
   raise InputError(f'{name}: not generated, {still}, a .npy or a .csv file')
 
 

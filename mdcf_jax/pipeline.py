@@ -5,9 +5,9 @@
   video.save('talk.mp4')
 
 The source is encoded once. Motion comes from PBNet, the latents of all frames
-from the diffusion in one program; frames are then decoded in small batches and
-leave the device as uint8, so memory does not grow with the length of the video
-beyond its latents.
+from the diffusion in one program, whose memory grows with their number; they
+are then decoded in small batches and leave the device as uint8, so decoding
+holds no more than the latents of a long video.
 """
 
 import contextlib
@@ -27,6 +27,7 @@ from ml_collections import ConfigDict
 from mdcf_jax import inputs, weights
 from mdcf_jax.data import mel
 from mdcf_jax.errors import InputError
+from mdcf_jax.models import sizes
 from mdcf_jax.phases import PHASES
 
 FPS = 25
@@ -117,9 +118,15 @@ class Pipeline:
         f'one of: {", ".join(BUNDLED)}'
       )
     config = weights.load_config(folder)
+    if config['audio_encoder'] not in inputs.AUDIO_ENCODERS:
+      raise InputError(
+        f'{folder}: audio_encoder {config["audio_encoder"]!r} is none of: '
+        f'{", ".join(inputs.AUDIO_ENCODERS)}'
+      )
     try:
       shapes = _shapes(_build(config), config)
-    except (TypeError, ValueError, AttributeError, KeyError) as error:
+    # Modules that are given nonsense raise nearly anything.
+    except Exception as error:
       raise InputError(
         f'{folder / weights.CONFIG_NAME} describes no model: {error}'
       ) from error
@@ -187,7 +194,8 @@ class Pipeline:
     for name in NAMES:
       if name not in self.variables:
         raise InputError(f'these weights lack the phase {name!r}')
-    resolution = inputs.check_resolution(resolution, self.resolution)
+    multiple = sizes.resolution_multiple(self.config['model'], NAMES)
+    resolution = inputs.check_resolution(resolution, self.resolution, multiple)
     inputs.check_sampling(seed, steps, sampler, guidance_scale)
     self.timings = {}
     with self._timed('audio') as timing:

@@ -26,6 +26,7 @@ from flax import traverse_util
 from mdcf_jax.errors import InputError
 
 FORMAT = 1
+MAX_RESOLUTION = 4096
 CONFIG_NAME = 'config.json'
 _DTYPES = {
   'F32': np.dtype(np.float32),
@@ -84,6 +85,8 @@ def load(
       raise InputError(f'{path}: tensor {key} has the unknown type {code}')
     x = np.frombuffer(data, _DTYPES[code]).reshape(shape)
     tensors[key] = x.astype(np.float32)
+    if not np.isfinite(tensors[key]).all():
+      raise InputError(f'{path}: tensor {key} has values that are not finite')
   variables = traverse_util.unflatten_dict(tensors, sep='/')
   if like is not None:
     check_tensors(path, variables, like)
@@ -163,7 +166,7 @@ def load_config(folder: str | pathlib.Path) -> dict[str, Any]:
     ) from None
   except OSError as error:
     raise InputError(f'cannot read {path}: {error.strerror}') from error
-  except ValueError as error:
+  except (ValueError, RecursionError) as error:
     raise InputError(f'{path} is not JSON: {error}') from error
   lacking = [
     key
@@ -173,8 +176,14 @@ def load_config(folder: str | pathlib.Path) -> dict[str, Any]:
   if lacking:
     raise InputError(f'{path} lacks the key {lacking[0]!r}')
   for key in ('model', 'phases'):
-    if not isinstance(config[key], dict):
-      raise InputError(f'{path}: {key!r} must be an object')
+    parts = config[key].values() if isinstance(config[key], dict) else [None]
+    if not all(isinstance(part, dict) for part in parts):
+      raise InputError(f'{path}: {key!r} must be an object of objects')
+  resolution = config['resolution']
+  if not isinstance(resolution, int) or not 0 < resolution <= MAX_RESOLUTION:
+    raise InputError(
+      f'{path}: resolution {resolution!r} is not in 1 to {MAX_RESOLUTION}'
+    )
   if config['format'] != FORMAT:
     raise InputError(
       f'{path} has the format {config["format"]!r}; this version of mdcf_jax '

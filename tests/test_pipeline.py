@@ -169,8 +169,13 @@ def test_images_of_all_kinds(pipe, portrait, video, tmp_path):
     (dict(seed=-1), 'seed -1'),
     (dict(sampler='euler'), 'ddim'),
     (dict(guidance_scale=float('nan')), 'guidance_scale'),
-    (dict(resolution=100), 'multiple of 32'),
+    (dict(guidance_scale=None), 'guidance_scale'),
+    (dict(resolution=100), 'multiple of 64'),
+    (dict(resolution=64.5), 'whole number'),
+    (dict(seed=None), 'whole number'),
+    (dict(steps='20'), 'whole number'),
     (dict(crop=(0, 0, 1000, 1000)), 'crop'),
+    (dict(crop=np.array([0, 0, 8, np.inf])), 'crop'),
     (dict(pose='no.npy'), 'no such file'),
     (dict(pose='nod'), 'still'),
     (dict(pose=np.zeros((5, 6))), '5 rows'),
@@ -191,6 +196,8 @@ def test_options_that_cannot_be_used(pipe, portrait, options, reason):
     ((np.zeros((2, 2, 2)), RATE), 'shape'),
     ((np.zeros(100, complex), RATE), 'complex'),
     ((np.zeros(100), 0), 'rate'),
+    ((np.zeros((2, 16000)), RATE), 'samples, channels'),
+    (([0, 1, 2], RATE), 'int64'),
     (np.zeros(100), 'neither'),
   ],
 )
@@ -249,3 +256,40 @@ def test_config_of_another_model(tiny_weights, tmp_path):
 def test_uses_one_device_only(pipe):
   devices = {d for x in jax.tree.leaves(pipe.variables) for d in x.devices()}
   assert len(devices) == 1
+
+
+def test_damaged_tables_are_errors_in_one_line(pipe, portrait, tmp_path):
+  header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (%s,), }"
+  broken = {
+    'zip.npy': b'PK' + bytes(100),
+    'large.npy': header % b'10000000000000, 6',
+    'cut.npy': header % b'5, 6',
+    'words.npy': b'nothing',
+  }
+  for name, content in broken.items():
+    if content.startswith(b'{'):
+      length = len(content).to_bytes(2, 'little')
+      content = b'\x93NUMPY\x01\x00' + length + content
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=name) as error:
+      pipe.stream(portrait, (speech(0.7), RATE), pose=path)
+    assert '\n' not in str(error.value)
+
+
+def test_pictures_mean_the_same_as_files(tmp_path):
+  deep = np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)
+  glass = np.zeros((64, 64, 4), np.uint8)
+  for name, array in (('deep', deep), ('glass', glass)):
+    path = tmp_path / f'{name}.png'
+    Image.fromarray(array).save(path)
+    with Image.open(path) as image:
+      given = inputs.read_source(image, 'none', 64).image
+    np.testing.assert_array_equal(
+      given, inputs.read_source(path, 'none', 64).image
+    )
+
+
+def test_sound_of_one_sample_is_one_frame():
+  samples, rate = inputs.read_audio((np.ones(1, np.float32), 48000))
+  assert inputs.audio_features(samples, rate).shape == (1, 320)

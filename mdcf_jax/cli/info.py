@@ -3,6 +3,7 @@
 import argparse
 import pathlib
 import sys
+from typing import Any
 
 from mdcf_jax import weights
 from mdcf_jax.errors import InputError
@@ -38,13 +39,14 @@ def describe(folder: str | pathlib.Path) -> str:
   for name in sorted(config['phases'], key=_ORDER.find):
     how = config['phases'][name]
     variables = weights.load(folder, name)
-    if 'params' not in variables:
+    if not isinstance(variables.get('params'), dict):
       raise InputError(f'{folder}/{name}.safetensors has no parameters')
     _, count = weights.describe(variables['params'])
     size = (folder / f'{name}.safetensors').stat().st_size / 1e6
+    steps = str(how.get('steps', '?'))
     lines.append(
-      f'{name:<10} {count:>12,} {size:>10.2f} {how.get("steps", "?"):>9}  '
-      + _settings(how.get('config', {}))
+      f'{name:<10} {count:>12,} {size:>10.2f} {steps:>9}  '
+      + _settings(how.get('config'))
     )
   for name, keywords in config['model'].items():
     lines.append(f'{name}: {_words(keywords)}')
@@ -59,11 +61,13 @@ def _words(keywords: dict) -> str:
   )
 
 
-def _settings(config: dict) -> str:
-  """Spells how a phase was trained in a few words."""
+def _settings(config: Any) -> str:
+  """Spells how a phase was trained in a few words, if `config` tells."""
+  config = config if isinstance(config, dict) else {}
   names = ('size', 'resolution', 'batch_size', 'perceptual')
   words = [f'{name} {config[name]}' for name in names if name in config]
-  data = config.get('data', {}).get('dir')
+  data = config.get('data')
+  data = data.get('dir') if isinstance(data, dict) else None
   if data is not None:
     words.append(f'data {data or "synthetic"}')
   return ', '.join(words)

@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from mdcf_jax.errors import InputError
 logger = logging.getLogger(__name__)
 
 SAMPLE_RATE = 16000
+RATES = 1000, 768_000  # Lowest and highest of a recording, in Hz.
 _AAC_FRAME = 2048  # Samples of an AAC frame at most.
 _SILENCE = 1e-4  # -80 dBFS: nothing that a microphone gives is below.
 
@@ -44,6 +46,7 @@ def read_samples(path: str | os.PathLike) -> tuple[np.ndarray, int]:
   samples, rate, _ = found
   if not len(samples):
     raise InputError(f'{path}: the audio has no samples')
+  check_rate(path, rate)
   return samples, rate
 
 
@@ -85,9 +88,19 @@ def resample(waveform: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
     frame.sample_rate, frame.pts = rate, None
     pieces += resampler.resample(frame)
   pieces += resampler.resample(None)
-  output = np.concatenate([p.to_ndarray().reshape(-1) for p in pieces])
+  # A sound of a few samples may end inside of the filter.
+  silence = np.zeros(0, np.float32)
+  output = [silence, *(p.to_ndarray().reshape(-1) for p in pieces)]
+  output = np.concatenate(output)
   # The filter's tail is a sample too many or too few.
   return np.pad(output[:length], (0, max(0, length - len(output))))
+
+
+def check_rate(name: Any, rate: int) -> None:
+  """Raises InputError unless `rate` in Hz may be that of a recording."""
+  low, high = RATES
+  if not low <= rate <= high:
+    raise InputError(f'{name}: a rate of {rate} Hz is not in {low} to {high}')
 
 
 def check_file(path: str | os.PathLike) -> pathlib.Path:

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import http.client
 import os
 import pathlib
 import urllib.error
@@ -21,7 +22,9 @@ FACE_MODEL_SHA256 = (
 
 def cache_dir() -> pathlib.Path:
   """Returns `$XDG_CACHE_HOME/mdcf_jax`, by default `~/.cache/mdcf_jax`."""
-  home = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
+  home = os.environ.get('XDG_CACHE_HOME')
+  # Unlike pathlib's home, this never fails: a user may have none.
+  home = home or os.path.join(os.path.expanduser('~'), '.cache')
   return pathlib.Path(home) / 'mdcf_jax'
 
 
@@ -50,7 +53,7 @@ def download(url: str, path: str | os.PathLike, sha256: str) -> pathlib.Path:
     part.replace(path)
   except urllib.error.URLError as error:
     raise InputError(f'{url}: cannot be fetched: {error.reason}') from error
-  except (OSError, ValueError) as error:
+  except (OSError, ValueError, http.client.HTTPException) as error:
     if isinstance(error, InputError):
       raise
     raise InputError(f'{path}: cannot be fetched from {url}: {error}') from (

@@ -88,7 +88,10 @@ def to_array(image) -> np.ndarray:
       )
     image = Image.fromarray(array) if array.size else Image.new('RGB', (0, 0))
   _check_size('image', *image.size)
-  return _to_rgb(image)
+  try:
+    return _to_rgb(image)
+  except OSError as error:  # It is read here, and may break off.
+    raise InputError(f'image: cannot be decoded ({error})') from error
 
 
 def crop_square(
@@ -206,7 +209,7 @@ def _check_crop(crop, width: int, height: int, name: str):
   """Validates (x, y, w, h) and makes it a square."""
   try:
     x, y, w, h = (int(value) for value in crop)
-  except (TypeError, ValueError) as error:
+  except (TypeError, ValueError, OverflowError) as error:
     raise InputError(
       f'crop {crop!r}: give auto, none, or four whole numbers X,Y,W,H'
     ) from error
