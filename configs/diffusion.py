@@ -25,6 +25,7 @@ def get_config(variant: str = 'base') -> ConfigDict:
   config.optimizer.learning_rate = 2e-4
 
   if config.size == 'mini':
+    config.loss.mouth_weight = 1.0  # What is heard is a few cells of 64.
     config.batch_size = 16
     config.optimizer.learning_rate = 1e-3
     config.optimizer.warmup_steps = 200

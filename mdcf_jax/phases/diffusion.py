@@ -101,9 +101,10 @@ class DiffusionPhase:
 
     Args:
       batch: source `[B, H, W, 3]`, source_pose, source_blink, face_box,
-        `[B, ...]`; video `[B, T, H, W, 3]` or z_mean and z_logvar
-        `[B, T, h, w, C]`, with or without source_features; audio_emb, pose, blink, mouth_box `[B, T, ...]`;
-        frame_mask `[B, T]`, 0 for frames that do not count.
+        `[B, ...]`; video `[B, T, H, W, 3]` or z_mean, z_logvar
+        `[B, T, h, w, C]` and optionally source_features; audio_emb, pose,
+        blink, mouth_box `[B, T, ...]`; frame_mask `[B, T]`, 0 for frames that
+        do not count.
     """
     rng_z, rng_t, rng_noise, rng_null = jax.random.split(rng, 4)
     schedule = noise_schedule.cosine_schedule()
