@@ -1,7 +1,7 @@
 """Peak memory of a short and a long video: it must not grow with frames.
 
   python bench/stream.py
-  python bench/stream.py --frames 200 2000 --resolution 64 --weights mini
+  python bench/stream.py --frames 200 2000
 
 Each length runs in a process of its own and throws its frames away.
 """

@@ -250,14 +250,20 @@ class Pipeline:
 
   def _sample(self, features, conditions, rng, total, options, report):
     """Latents `[N, h, w, C]` of all frames, on the host."""
-    args = self.variables['diffusion'], features[-1], conditions, rng
-    sample = functools.partial(self._latents, options)
-    program = self._program('diffusion', sample, args, *options.items())
-    report('diffusion', 0, options['steps'])
-    with self._timed('diffusion', total):
-      z = np.asarray(program(*args))[0, :total]
-    report('diffusion', options['steps'], options['steps'])
-    return z
+    phase, steps = self._phases['diffusion'], options['steps']
+    count = _count_at_a_time(steps)
+    params, model_state = _split(self.variables['diffusion'])
+    state = phase.start(features[-1], conditions['frame_mask'], rng)
+    args = params, features[-1], conditions, rng, state, np.int32(0)
+    advance = functools.partial(self._advance, options, count)
+    program = self._program('diffusion', advance, args, *options.items())
+    for first in range(0, steps, count):
+      report('diffusion', first, steps)
+      with self._timed('diffusion', total if first == 0 else 0):
+        state = program(*args[:-2], state, np.int32(first))
+        state = jax.block_until_ready(state)
+    report('diffusion', steps, steps)
+    return np.asarray(phase.finish(model_state, state))[0, :total]
 
   def _decode(self, features, z, report) -> Iterator[np.ndarray]:
     """Yields frames; while the host has one batch the next is computed."""
@@ -288,11 +294,15 @@ class Pipeline:
   def _motion(self, variables, known, rng):
     return self._phases['pbnet'].sample(*_split(variables), rng=rng, **known)
 
-  def _latents(self, options, variables, features, conditions, rng):
-    return self._phases['diffusion'].sample(
-      *_split(variables),
+  def _advance(self, options, count, params, features, conditions, rng, *at):
+    state, first = at
+    return self._phases['diffusion'].advance(
+      params,
+      state,
+      rng,
       source_features=features,
-      rng=rng,
+      first=first,
+      count=count,
       **conditions,
       **options,
     )
@@ -322,6 +332,11 @@ class Pipeline:
       yield timing
     finally:
       timing.seconds += time.perf_counter() - start
+
+
+def _count_at_a_time(steps: int) -> int:
+  """Steps between two reports: a divisor of all, so that one program does."""
+  return max(n for n in range(1, steps // 10 + 2) if steps % n == 0)
 
 
 def bucket_length(frames: int) -> int:

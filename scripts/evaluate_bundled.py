@@ -91,6 +91,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
   args.stages = args.stages.split(',')
   if unknown := set(args.stages) - set(STAGES):
     parser.error(f'unknown stages {sorted(unknown)}; there are {STAGES}')
+  if not (args.realset / 'manifest.csv').is_file():
+    parser.error(f'--realset {args.realset}: has no manifest.csv')
   if args.seconds * FPS < MIN_FRAMES:
     parser.error(f'--seconds {args.seconds}: needs {MIN_FRAMES} frames')
   return args

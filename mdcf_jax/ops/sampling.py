@@ -1,7 +1,8 @@
 """Samplers: from noise to a sample, in few steps and one `lax.scan`.
 
 Both samplers take `denoise_fn(xt, t) -> noise_pred` with conditioning closed
-over, xt `[B, T, ...]` and t `[B, T]` integer levels.
+over, xt `[B, T, ...]` and t `[B, T]` integer levels. They advance a `State` by
+all steps, or by some, so that a caller can tell how far a long clip is.
 
 The corrections to the reference: both alphas of a DDIM step come from the level
 they belong to (it read both one level late), and the noise is computed again
@@ -11,6 +12,7 @@ turns a prediction error of 0.001 into 65 standard deviations.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +21,23 @@ import numpy as np
 from mdcf_jax.ops.noise_schedule import NoiseSchedule
 
 DenoiseFn = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+class State(NamedTuple):
+  """Where a sampler stands.
+
+  Attributes:
+    xt: `[B, T, ...]`, at the last the sample itself.
+    x0: the latest estimate of the sample, which DPM-Solver++ looks back at.
+  """
+
+  xt: jax.Array
+  x0: jax.Array
+
+
+def start(noise: jax.Array) -> State:
+  """The state before the first step; noise `[B, T, ...]` is normal."""
+  return State(noise, jnp.zeros_like(noise))
 
 
 def frame_noise(rng: jax.Array, shape: tuple[int, ...]) -> jax.Array:
@@ -62,26 +81,30 @@ def sampling_levels(start: int, steps: int) -> np.ndarray:
 
 def ddim(
   denoise_fn: DenoiseFn,
-  x_init: jax.Array,
+  state: State,
   rng: jax.Array,
   schedule: NoiseSchedule,
   *,
   levels: np.ndarray,
   eta: float = 1.0,
   clip: float | None = None,
-) -> jax.Array:
+  first: int | jax.Array = 0,
+  count: int | None = None,
+) -> State:
   """Samples with DDIM (Song et al. 2021).
 
   Args:
-    denoise_fn, x_init: predicts the noise; `[B, T, ...]` normal noise.
+    denoise_fn: predicts the noise.
+    state: of `start`, or after the steps before `first`.
     rng: key of the noise that `eta > 0` adds.
     schedule: the schedule of training.
     levels: falling levels, see `sampling_levels`.
     eta: 0 is deterministic, 1 adds as much noise as ancestral sampling.
     clip: x0 is clipped to +-clip at every step; None leaves it.
+    first, count: which steps to take; by default all.
 
   Returns:
-    x0 `[B, T, ...]`.
+    The state after them; after the last, xt is the sample.
   """
   cumprod = np.float64(schedule.alphas_cumprod)
   now = cumprod[levels]
@@ -97,7 +120,8 @@ def ddim(
     sigma=sigma,
   )
 
-  def step(xt, s):
+  def step(state, s):
+    xt = state.xt
     noise_pred = denoise_fn(xt, jnp.full(xt.shape[:2], s['t'], jnp.int32))
     x0 = (xt - s['std'] * noise_pred) / s['alpha']
     if clip is not None:
@@ -107,19 +131,21 @@ def ddim(
     if eta:
       key = jax.random.fold_in(rng, s['index'])
       xt = xt + s['sigma'] * frame_noise(key, xt.shape)
-    return xt, None
+    return State(xt, x0), None
 
-  return jax.lax.scan(step, x_init, _float32(steps))[0]
+  return jax.lax.scan(step, state, _some(steps, first, count))[0]
 
 
 def dpm_solver(
   denoise_fn: DenoiseFn,
-  x_init: jax.Array,
+  state: State,
   schedule: NoiseSchedule,
   *,
   levels: np.ndarray,
   clip: float | None = None,
-) -> jax.Array:
+  first: int | jax.Array = 0,
+  count: int | None = None,
+) -> State:
   """Samples with DPM-Solver++(2M) (Lu et al. 2022); deterministic.
 
   A linear multistep method of second order on x0 in `log(alpha / sigma)`; the
@@ -144,20 +170,26 @@ def dpm_solver(
     momentum=momentum,
   )
 
-  def step(carry, s):
-    xt, last = carry
+  def step(state, s):
+    xt, last = state
     noise_pred = denoise_fn(xt, jnp.full(xt.shape[:2], s['t'], jnp.int32))
     x0 = (xt - s['std'] * noise_pred) / s['alpha']
     if clip is not None:
       x0 = jnp.clip(x0, -clip, clip)
     ahead = x0 + s['momentum'] * (x0 - last)
-    return (s['scale_x'] * xt + s['scale_x0'] * ahead, x0), None
+    return State(s['scale_x'] * xt + s['scale_x0'] * ahead, x0), None
 
-  carry = (x_init, jnp.zeros_like(x_init))
-  return jax.lax.scan(step, carry, _float32(steps))[0][0]
+  return jax.lax.scan(step, state, _some(steps, first, count))[0]
 
 
-def _float32(steps: dict[str, np.ndarray]) -> dict[str, jax.Array]:
-  """Casts floats to float32 and integers to int32, as scan inputs."""
+def _some(
+  steps: dict[str, np.ndarray], first: int | jax.Array, count: int | None
+) -> dict[str, jax.Array]:
+  """Inputs of a scan over `count` steps from `first`, which may be traced."""
   kinds = {'f': jnp.float32, 'i': jnp.int32}
-  return {k: jnp.asarray(v, kinds[v.dtype.kind]) for k, v in steps.items()}
+  steps = {k: jnp.asarray(v, kinds[v.dtype.kind]) for k, v in steps.items()}
+  if count is None:
+    return steps
+  return {
+    k: jax.lax.dynamic_slice_in_dim(v, first, count) for k, v in steps.items()
+  }

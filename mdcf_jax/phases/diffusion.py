@@ -182,9 +182,37 @@ class DiffusionPhase:
     return {**model_state, 'latent_stats': stats}
 
   def sample(
+    self, params: Any, model_state: dict, rng: jax.Array, **options: Any
+  ) -> jax.Array:
+    """Draws the latents of all frames in one `lax.scan`; to be jitted.
+
+    Args:
+      options: conditions and settings of `advance`.
+
+    Returns:
+      z `[B, T, h, w, latent_channels]`.
+    """
+    shapes = options['source_features'], options['frame_mask']
+    state = self.start(*shapes, rng)
+    state = self.advance(params, state, rng, **options)
+    return self.finish(model_state, state)
+
+  def start(
+    self, source_features: jax.Array, frame_mask: jax.Array, rng: jax.Array
+  ) -> sampling.State:
+    """Noise of all frames, from which `advance` goes on."""
+    height, width = (n // self.lmae.factor for n in source_features.shape[1:3])
+    size = (height, width, self.lmae.latent_channels)
+    rng_init, _ = jax.random.split(rng)
+    shape = (*frame_mask.shape, *size)
+    return sampling.start(sampling.frame_noise(rng_init, shape))
+
+  def advance(
     self,
     params: Any,
-    model_state: dict,
+    state: sampling.State,
+    rng: jax.Array,
+    *,
     source_features: jax.Array,
     audio_emb: jax.Array,
     pose: jax.Array,
@@ -193,28 +221,28 @@ class DiffusionPhase:
     source_blink: jax.Array,
     face_box: jax.Array,
     frame_mask: jax.Array,
-    rng: jax.Array,
-    *,
     steps: int = 20,
     sampler: str = 'ddim',
     eta: float = 1.0,
     guidance_scale: float = 1.0,
-  ) -> jax.Array:
-    """Draws the latents of all frames.
+    first: int | jax.Array = 0,
+    count: int | None = None,
+  ) -> sampling.State:
+    """Takes some steps of a sampler, by default all; to be jitted.
 
-    Padding T changes nothing on the real frames. To be jitted by the caller.
+    Padding T changes nothing on the real frames.
 
     Args:
+      state: of `start`, or after the steps before `first`.
+      rng: that of `start`.
       source_features: E(x_src) `[B, H/4, W/4, C]`.
       audio_emb, pose, blink: `[B, T, ...]`; frame_mask `[B, T]`.
       source_pose, source_blink, face_box: of the source, `[B, ...]`.
-      steps: evaluations of the denoiser.
+      steps: evaluations of the denoiser in all.
       sampler: 'ddim' or 'dpm++' (which is deterministic).
       eta: of DDIM: 0 adds no noise on the way, 1 as much as DDPM.
       guidance_scale: 1 needs one evaluation a step, anything else two.
-
-    Returns:
-      z `[B, T, h, w, latent_channels]`.
+      first, count: which of the steps to take now; `first` may be traced.
 
     Raises:
       ValueError: no such sampler, or more steps than levels.
@@ -232,22 +260,24 @@ class DiffusionPhase:
       method='condition',
     )
     denoise_fn = self._denoise_fn(params, cond, frame_mask, guidance_scale)
-    size = (*cond['static'].shape[2:4], self.lmae.latent_channels)
-    shape = (*frame_mask.shape, *size)
-    x0 = self._solve(denoise_fn, shape, rng, steps, sampler, eta)
-    stats = model_state['latent_stats']
-    return x0 * stats['std'] + stats['mean']
-
-  def _solve(self, denoise_fn, shape, rng, steps, sampler, eta):
-    """From noise of `shape` to standardised latents."""
     schedule = noise_schedule.cosine_schedule()
     levels = sampling.sampling_levels(sampling.start_level(schedule), steps)
-    rng_init, rng_steps = jax.random.split(rng)
-    x = sampling.frame_noise(rng_init, shape)
-    common = dict(schedule=schedule, levels=levels, clip=self.clip)
+    _, rng_steps = jax.random.split(rng)
+    common = dict(
+      schedule=schedule,
+      levels=levels,
+      clip=self.clip,
+      first=first,
+      count=count,
+    )
     if sampler == 'ddim':
-      return sampling.ddim(denoise_fn, x, rng_steps, eta=eta, **common)
-    return sampling.dpm_solver(denoise_fn, x, **common)
+      return sampling.ddim(denoise_fn, state, rng_steps, eta=eta, **common)
+    return sampling.dpm_solver(denoise_fn, state, **common)
+
+  def finish(self, model_state: dict, state: sampling.State) -> jax.Array:
+    """Latents `[B, T, h, w, C]` in the LMAE's units, after the last step."""
+    stats = model_state['latent_stats']
+    return state.xt * stats['std'] + stats['mean']
 
   def _denoise_fn(
     self, params, cond, frame_mask, guidance_scale
@@ -282,7 +312,7 @@ class DiffusionPhase:
     z = self.sample(
       params,
       model_state,
-      features[-1],
+      source_features=features[-1],
       **{name: batch[name] for name in (*known, 'face_box', 'frame_mask')},
       rng=rng,
     )
