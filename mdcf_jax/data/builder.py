@@ -166,6 +166,12 @@ def _scan(folder: pathlib.Path, split: str) -> list[ClipInfo]:
   return infos
 
 
+def splits(folder: str | os.PathLike) -> list[str]:
+  """Names of the splits of a dataset; see `open_source`."""
+  folder = _find(pathlib.Path(folder))
+  return list(tfds.builder_from_directory(os.fspath(folder)).info.splits)
+
+
 def open_source(folder: str | os.PathLike, split: str) -> Any:
   """Opens one split for random access: `len(source)`, `source[index]`.
 

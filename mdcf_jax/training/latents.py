@@ -9,6 +9,7 @@ frames as sources, and stored as `<id>.npz`: `source_index` `[J]`, `mean` and
 import logging
 import os
 import pathlib
+import threading
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ import jax
 import numpy as np
 
 from mdcf_jax.errors import InputError
+from mdcf_jax.training import stopping
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +27,10 @@ PIECE = 64
 MIN_LOGVAR = -20.0
 
 
-def cache_latents(config: Any, frozen: Mapping[str, Any]) -> None:
-  """Writes the latents of both splits to `config.data.latents`.
+def cache_latents(
+  config: Any, frozen: Mapping[str, Any], stop: threading.Event
+) -> None:
+  """Writes the latents of every split to `config.data.latents`.
 
   Clips that have their file already are left alone, so an interrupted run goes
   on where it stopped. With several processes each takes its share, and all
@@ -35,10 +39,12 @@ def cache_latents(config: Any, frozen: Mapping[str, Any]) -> None:
   Args:
     config: of configs/diffusion.py.
     frozen: variables of FDE and LMAE, as phases take them.
+    stop: ends the work after the clip at hand.
 
   Raises:
     InputError: `config.data.dir` or `config.data.latents` is not set, or the
       latter cannot be written.
+    stopping.Stopped: `stop` was set.
   """
   from mdcf_jax.data import builder
   from mdcf_jax.data import records as clips
@@ -51,10 +57,10 @@ def cache_latents(config: Any, frozen: Mapping[str, Any]) -> None:
       'config.data.latents: set both'
     )
   phase = PHASES['diffusion'].from_config(config)
-  for split in ('train', 'val'):
+  for split in builder.splits(data.dir):
     source = builder.open_source(data.dir, split)
     share = range(jax.process_index(), len(source), jax.process_count())
-    share = (clips.from_source(source[i]) for i in share)
+    share = (clips.from_source(source[i]) for i in stopping.until(stop, share))
     spoken = (record for record in share if clips.has_audio(record))
     write_latents(
       phase,

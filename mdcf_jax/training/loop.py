@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 import json
 import logging
 import math
 import pathlib
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +18,7 @@ import numpy as np
 
 from mdcf_jax import sharding, weights
 from mdcf_jax.errors import InputError
-from mdcf_jax.training import optimizer
+from mdcf_jax.training import optimizer, stopping
 from mdcf_jax.training import step as steps
 from mdcf_jax.training import watch as watching
 from mdcf_jax.training.checkpoint import (
@@ -47,7 +45,8 @@ class Run:
     phase: how the loss is computed.
     frozen: variables of earlier phases, on the devices.
     batches: the training stream; has `get_state` and `set_state`.
-    validation: makes the validation stream from its start.
+    validation: makes the validation stream from its start; None where nothing
+      is to be evaluated, or nothing is there for it.
     put: moves a batch of this process to the devices.
     train_step, eval_step, predict: jitted.
     rng: key of the run.
@@ -57,7 +56,7 @@ class Run:
   phase: Any
   frozen: dict[str, Any]
   batches: Any
-  validation: Callable[[], Iterator[dict[str, np.ndarray]]]
+  validation: Callable[[], Iterator[dict[str, np.ndarray]]] | None
   put: Callable[[Mapping[str, np.ndarray]], dict[str, jax.Array]]
   train_step: Callable[..., Any]
   eval_step: Callable[..., Any]
@@ -65,18 +64,19 @@ class Run:
   rng: jax.Array
 
 
-def train(config: Any, workdir: str | pathlib.Path) -> TrainState:
+def train(config: Any, workdir: str | pathlib.Path) -> TrainState | None:
   """Trains one phase to `config.total_steps`, from where `workdir` stands.
 
-  SIGTERM saves at the next step and returns. Killed at any other moment, a run
-  loses what it did since its last checkpoint and repeats exactly that.
+  SIGTERM and Ctrl-C save at the next step and return. Killed at any other
+  moment, a run loses what it did since its last checkpoint and repeats exactly
+  that.
 
   Args:
     config: of configs/<phase>.py.
     workdir: checkpoints, scalars and pictures go here.
 
   Returns:
-    The state after the last step.
+    The state after the last step; None if stopped before there was a state.
 
   Raises:
     InputError: the config asks for what cannot be.
@@ -87,11 +87,15 @@ def train(config: Any, workdir: str | pathlib.Path) -> TrainState:
   check_config(config)
   phase = PHASES[config.phase].from_config(config)
   with (
+    stopping.signals() as stop,
     Checkpoints(workdir, config.keep_checkpoints) as checkpoints,
     watching.Watch(workdir, jax.process_index() == 0) as watch,
-    _sigterm() as stop,
   ):
-    state, run = prepare(config, phase, checkpoints)
+    try:
+      state, run = prepare(config, phase, checkpoints, stop)
+    except stopping.Stopped:
+      logger.info('stopped before the first step')
+      return None
     tensors, size = weights.describe(state.params)
     logger.info(
       '%s: %.2f million parameters in %d tensors, %d device(s), step %d of %d',
@@ -123,9 +127,13 @@ def check_config(config: Any) -> None:
 
 
 def prepare(
-  config: Any, phase: Any, checkpoints: Checkpoints
+  config: Any, phase: Any, checkpoints: Checkpoints, stop: threading.Event
 ) -> tuple[TrainState, Run]:
-  """Builds everything, and restores or initialises the state."""
+  """Builds everything, and restores or initialises the state.
+
+  Raises:
+    stopping.Stopped: `stop` was set on the way.
+  """
   from mdcf_jax.data.pipeline import create_dataset
 
   mesh = sharding.create_mesh(config.mesh.fsdp, config.mesh.frames)
@@ -134,7 +142,7 @@ def prepare(
   if config.data.cache_latents:
     from mdcf_jax.training import latents
 
-    latents.cache_latents(config, frozen)
+    latents.cache_latents(config, frozen, stop)
   batches = iter(create_dataset(config, 'train'))
   example = _peek(batches)
   sharding.check_batch(mesh, example)
@@ -153,7 +161,7 @@ def prepare(
     phase=phase,
     frozen=frozen,
     batches=batches,
-    validation=lambda: iter(create_dataset(config, 'val')),
+    validation=_open_validation(config),
     put=lambda batch: sharding.put_batch(batch, batch_sharding),
     train_step=steps.make_train_step(
       phase, tx, config.ema_decay, state_sharding, batch_sharding
@@ -170,8 +178,22 @@ def prepare(
     state = jax.jit(init, out_shardings=state_sharding, compiler_options=fast)(
       rng, one
     )
-    state = _start(run, state, state_sharding)
+    state = _start(run, state, state_sharding, stop)
   return state, run
+
+
+def _open_validation(config: Any) -> Callable[[], Iterator[Any]] | None:
+  """Returns what makes the validation stream, after trying it out."""
+  from mdcf_jax.data.pipeline import create_dataset
+
+  if not (config.eval_every or config.picture_every):
+    return None
+  try:
+    next(iter(create_dataset(config, 'val')))
+  except InputError as error:
+    logger.warning('training goes on without validation: %s', error)
+    return None
+  return lambda: iter(create_dataset(config, 'val'))
 
 
 def _load_frozen(config: Any, name: str) -> dict[str, Any]:
@@ -205,7 +227,9 @@ def _restore(
   return state
 
 
-def _start(run: Run, state: TrainState, shardings: TrainState) -> TrainState:
+def _start(
+  run: Run, state: TrainState, shardings: TrainState, stop: threading.Event
+) -> TrainState:
   """Returns the state before the first step: loaded and calibrated."""
   config = run.config
   if config.init_from.weights:
@@ -227,9 +251,9 @@ def _start(run: Run, state: TrainState, shardings: TrainState) -> TrainState:
 
     stream = iter(create_dataset(config, 'train'))
     batches = itertools.islice(stream, config.calibration_batches)
-    model_state = run.phase.calibrate(
-      state.model_state, run.frozen, (run.put(numeric(b)) for b in batches)
-    )
+    # Statistics of fewer batches would stay with the run for good.
+    batches = (run.put(numeric(b)) for b in stopping.until(stop, batches))
+    model_state = run.phase.calibrate(state.model_state, run.frozen, batches)
     state = state.replace(
       model_state=jax.device_put(model_state, shardings.model_state)
     )
@@ -246,17 +270,12 @@ def fit(
   """Steps until `config.total_steps` or until `stop` is set."""
   config = run.config
   start, total = int(state.step), config.total_steps
-  plain = json.loads(config.to_json())
   clock, history = watching.Clock(start, total), []
   for step in range(start, total):
-    # Before the next batch is read: state and stream agree in a checkpoint.
-    if stop.is_set() or (step > start and step % config.save_every == 0):
-      _check_finite(history, step)
-      if checkpoints.latest_step() != step:
-        checkpoints.save(state, run.batches.get_state(), plain)
-      if stop.is_set():
-        logger.info('stopped and saved at step %d', step)
-        return state
+    if stop.is_set():
+      _save(run, state, checkpoints, history)
+      logger.info('stopped and saved at step %d', step)
+      return state
     began = time.perf_counter()
     batch = numeric(next(run.batches))
     clock.wait(time.perf_counter() - began)
@@ -270,15 +289,30 @@ def fit(
     if done % config.log_every == 0 or done == total:
       _log(run, watch, clock, history, done)
       history = []
-    if _due(done, config.eval_every, total):
+    # Before the next batch is read: state and stream agree in a checkpoint.
+    if done % config.save_every == 0 or done == total:
+      _save(run, state, checkpoints, history)
+    if run.validation and _due(done, config.eval_every, total):
       watch.scalars(done, _evaluate(run, state))
       clock.pause(done)
-    if _due(done, config.picture_every, total):
+    if run.validation and _due(done, config.picture_every, total):
       watch.pictures(done, _pictures(run, state))
       clock.pause(done)
-  if checkpoints.latest_step() != total and start < total:
-    checkpoints.save(state, run.batches.get_state(), plain)
   return state
+
+
+def _save(
+  run: Run,
+  state: TrainState,
+  checkpoints: Checkpoints,
+  history: list[Mapping[str, jax.Array]],
+) -> None:
+  """Saves a state whose loss is a number, unless its step is saved already."""
+  step = int(state.step)
+  _check_finite(history, step)
+  if checkpoints.latest_step() != step:
+    plain = json.loads(run.config.to_json())
+    checkpoints.save(state, run.batches.get_state(), plain)
 
 
 def _due(step: int, every: int, total: int) -> bool:
@@ -362,17 +396,3 @@ def _peek(batches: Any) -> dict[str, np.ndarray]:
     raise InputError('the dataset has no training samples') from None
   batches.set_state(before)
   return batch
-
-
-@contextlib.contextmanager
-def _sigterm() -> Iterator[threading.Event]:
-  """Yields an event that SIGTERM sets instead of ending the process."""
-  event = threading.Event()
-  if threading.current_thread() is not threading.main_thread():
-    yield event
-    return
-  previous = signal.signal(signal.SIGTERM, lambda *_: event.set())
-  try:
-    yield event
-  finally:
-    signal.signal(signal.SIGTERM, previous)

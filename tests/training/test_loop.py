@@ -1,4 +1,4 @@
-"""Training as a whole: interrupted equals uninterrupted, SIGTERM, watching."""
+"""Training as a whole: interrupted equals uninterrupted, signals, watching."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from mdcf_jax import weights
 from mdcf_jax.data import pipeline
 from mdcf_jax.errors import InputError
 from mdcf_jax.phases import PHASES
-from mdcf_jax.training import checkpoint, loop
+from mdcf_jax.training import checkpoint, loop, stopping
 
 
 def assert_identical(a, b):
@@ -73,7 +73,8 @@ def test_restores_onto_another_mesh(toy_config, tmp_path):
   assert resumed.params['Dense_0']['kernel'].sharding.mesh.shape['fsdp'] == 4
 
 
-def test_sigterm_saves_and_returns(toy_config, tmp_path, monkeypatch):
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_returns(toy_config, tmp_path, monkeypatch, number):
   """The handler is put back, and the run continues where it stopped."""
   whole = train(toy_config, tmp_path / 'a')
   original = loop._log
@@ -81,15 +82,67 @@ def test_sigterm_saves_and_returns(toy_config, tmp_path, monkeypatch):
   def log_then_signal(run, watch, clock, history, step):
     original(run, watch, clock, history, step)
     if step == 3:
-      os.kill(os.getpid(), signal.SIGTERM)
+      os.kill(os.getpid(), number)
 
-  before = signal.getsignal(signal.SIGTERM)
+  before = signal.getsignal(number)
   monkeypatch.setattr(loop, '_log', log_then_signal)
   stopped = train(toy_config, tmp_path / 'b')
   assert int(stopped.step) == 3
-  assert signal.getsignal(signal.SIGTERM) is before
+  assert signal.getsignal(number) is before
   monkeypatch.setattr(loop, '_log', original)
   assert_identical(whole, train(toy_config, tmp_path / 'b'))
+
+
+def test_the_second_interrupt_aborts():
+  with stopping.signals() as stop:
+    os.kill(os.getpid(), signal.SIGINT)
+    assert stop.is_set()
+    with pytest.raises(KeyboardInterrupt):
+      os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_stopping_while_calibrating_saves_nothing(
+  toy_config, tmp_path, monkeypatch
+):
+  class Calibrated(PHASES['toy']):
+    def calibrate(self, model_state, frozen, batches):
+      next(batches)
+      os.kill(os.getpid(), signal.SIGTERM)
+      next(batches)
+
+  monkeypatch.setitem(PHASES, 'toy', Calibrated)
+  assert train(toy_config, tmp_path) is None
+  with checkpoint.Checkpoints(tmp_path) as checkpoints:
+    assert checkpoints.latest_step() is None
+
+
+def test_without_validation_data_training_goes_on(
+  toy_config, tmp_path, monkeypatch, caplog
+):
+  create = pipeline.create_dataset
+
+  def without_val(config, split):
+    if split == 'val':
+      raise InputError("set: no split 'val'")
+    return create(config, split)
+
+  monkeypatch.setattr(pipeline, 'create_dataset', without_val)
+  assert int(train(toy_config, tmp_path).step) == 12
+  assert caplog.text.count("no split 'val'") == 1
+  assert 'val/loss' not in (tmp_path / 'scalars.jsonl').read_text()
+
+
+def test_a_checkpoint_is_saved_before_its_evaluation(
+  toy_config, tmp_path, monkeypatch
+):
+  def fail(run, state):
+    raise RuntimeError('evaluation')
+
+  monkeypatch.setattr(loop, '_evaluate', fail)
+  with pytest.raises(RuntimeError, match='evaluation'):
+    train(toy_config, tmp_path)
+  with checkpoint.Checkpoints(tmp_path) as checkpoints:
+    assert checkpoints.latest_step() == 5
 
 
 def test_a_loss_that_is_not_finite_stops(toy_config, tmp_path, monkeypatch):
