@@ -45,9 +45,14 @@ def _parse(argv: list[str]) -> None:
   from mdcf_jax.errors import InputError
 
   app.define_help_flags()
-  rest = flags.FLAGS(argv)
+  try:
+    rest = flags.FLAGS(argv)
+  except SyntaxError as error:
+    raise InputError(
+      f'{error.filename} is no config: {error.msg} in line {error.lineno}'
+    ) from error
   for name in ('config', 'workdir'):
-    if not flags.FLAGS[name].present:
+    if not (flags.FLAGS[name].present and flags.FLAGS[name].value):
       raise InputError(f'--{name} is missing; see {argv[0]} --help')
   if rest[1:]:
     raise InputError(f'unknown argument {rest[1]!r}')

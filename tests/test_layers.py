@@ -19,6 +19,7 @@ ALLOWED = {
   'weights': ('errors',),
   'training': ('training', 'sharding', 'weights', 'visualize', 'errors'),
   'training.loop': None,
+  'training.checks': None,
   'training.latents': None,
   'pipeline': None,
   'cli': None,

@@ -21,6 +21,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 VGG19_BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 1))
 # The image is compared at 1 / each of these sizes.
 FACTORS = dict(vgg19=(1, 2, 4, 8), random=(1, 4))
+# Side of an image of which the last features still see something, everywhere.
+VGG19_SMALLEST = 16 * max(FACTORS['vgg19'])
 
 
 class VGG19(nn.Module):
@@ -86,9 +88,10 @@ class Perceptual(nn.Module):
       raise ValueError(f'perceptual {self.kind!r} is none of {list(FACTORS)}')
     if pred.shape != target.shape:
       raise ValueError(f'shapes differ: {pred.shape} and {target.shape}')
-    smallest = 16 * max(FACTORS['vgg19'])
-    if self.kind == 'vgg19' and min(pred.shape[1:3]) < smallest:
-      raise ValueError(f'{pred.shape[1:3]} is below the {smallest} of vgg19')
+    if self.kind == 'vgg19' and min(pred.shape[1:3]) < VGG19_SMALLEST:
+      raise ValueError(
+        f'{pred.shape[1:3]} is below the {VGG19_SMALLEST} of vgg19'
+      )
     network = _random_features
     if self.kind == 'vgg19':
       network = VGG19(self.dtype, name='vgg19')

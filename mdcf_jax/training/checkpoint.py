@@ -25,35 +25,40 @@ class Checkpoints:
   """The checkpoints of one workdir; a context manager.
 
   Args:
-    workdir: folder of the run; made when absent.
+    workdir: folder of the run; made by the first `save`.
     keep: how many of the latest to keep.
-
-  Raises:
-    InputError: the folder cannot be written.
   """
 
   def __init__(self, workdir: str | pathlib.Path, keep: int = 2):
-    import orbax.checkpoint as ocp
-
-    self._ocp = ocp
-    folder = pathlib.Path(workdir).absolute() / FOLDER
-    try:
-      folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-      raise InputError(f'cannot write {folder}: {error.strerror}') from error
-    self._manager = ocp.CheckpointManager(
-      folder, options=ocp.CheckpointManagerOptions(max_to_keep=keep)
-    )
+    self._folder = pathlib.Path(workdir).absolute() / FOLDER
+    self._keep = keep
+    self._opened = None
 
   def __enter__(self) -> Checkpoints:
     return self
 
   def __exit__(self, *_) -> None:
-    self._manager.close()  # Waits until what was saved is whole.
+    if self._opened:
+      self._opened.close()  # Waits until what was saved is whole.
+
+  def _open(self) -> Any:
+    """Returns Orbax's manager, which makes the folder."""
+    import orbax.checkpoint as ocp
+
+    if not self._opened:
+      options = ocp.CheckpointManagerOptions(max_to_keep=self._keep)
+      try:
+        self._folder.mkdir(parents=True, exist_ok=True)
+      except OSError as error:
+        raise InputError(
+          f'cannot write {self._folder}: {error.strerror}'
+        ) from error
+      self._opened = ocp.CheckpointManager(self._folder, options=options)
+    return self._opened
 
   def latest_step(self) -> int | None:
     """Returns the step of the newest checkpoint, None where there is none."""
-    return self._manager.latest_step()
+    return self._open().latest_step() if self._folder.is_dir() else None
 
   def save(self, state: Any, data: Any, config: Mapping[str, Any]) -> None:
     """Saves under the state's step, while training goes on.
@@ -62,9 +67,14 @@ class Checkpoints:
       state: a TrainState.
       data: what the iterator's `get_state` returned: bytes or plain values.
       config: plain values.
+
+    Raises:
+      InputError: the folder cannot be written.
     """
-    args = self._ocp.args
-    self._manager.save(
+    import orbax.checkpoint as ocp
+
+    args = ocp.args
+    self._open().save(
       int(state.step),
       args=args.Composite(
         state=args.PyTreeSave(state),
@@ -80,9 +90,10 @@ class Checkpoints:
       abstract_state: shapes and dtypes with the shardings to restore onto,
         which need not be those that were saved.
     """
-    ocp = self._ocp
+    import orbax.checkpoint as ocp
+
     restore_args = ocp.checkpoint_utils.construct_restore_args(abstract_state)
-    restored = self._manager.restore(
+    restored = self._open().restore(
       self.latest_step(),
       args=ocp.args.Composite(
         state=ocp.args.PyTreeRestore(abstract_state, restore_args=restore_args),
@@ -93,9 +104,10 @@ class Checkpoints:
 
   def config(self) -> dict[str, Any]:
     """Returns the config that the newest checkpoint was trained with."""
-    args = self._ocp.args
-    composite = args.Composite(config=args.JsonRestore())
-    return self._manager.restore(self.latest_step(), args=composite)['config']
+    import orbax.checkpoint as ocp
+
+    composite = ocp.args.Composite(config=ocp.args.JsonRestore())
+    return self._open().restore(self.latest_step(), args=composite)['config']
 
 
 def _pack_data(data: Any) -> dict[str, Any]:

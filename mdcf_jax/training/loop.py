@@ -18,12 +18,11 @@ import numpy as np
 
 from mdcf_jax import sharding, weights
 from mdcf_jax.errors import InputError
-from mdcf_jax.training import optimizer, stopping
+from mdcf_jax.training import checks, optimizer, stopping
 from mdcf_jax.training import step as steps
 from mdcf_jax.training import watch as watching
 from mdcf_jax.training.checkpoint import (
   Checkpoints,
-  check_same,
   is_run,
   load_frozen,
   load_run,
@@ -31,9 +30,6 @@ from mdcf_jax.training.checkpoint import (
 from mdcf_jax.training.state import TrainState
 
 logger = logging.getLogger(__name__)
-
-# Parts of a config that a resumed run cannot change.
-FIXED = ('phase', 'resolution', 'audio_encoder', 'model')
 
 
 @dataclasses.dataclass
@@ -82,15 +78,15 @@ def train(config: Any, workdir: str | pathlib.Path) -> TrainState | None:
     InputError: the config asks for what cannot be.
     FloatingPointError: the loss is not finite; nothing is saved after that.
   """
-  from mdcf_jax.phases import PHASES
-
-  check_config(config)
-  phase = PHASES[config.phase].from_config(config)
+  checks.check_config(config)
+  phase = checks.make_phase(config)
+  checks.check_workdir(workdir)
   with (
     stopping.signals() as stop,
     Checkpoints(workdir, config.keep_checkpoints) as checkpoints,
-    watching.Watch(workdir, jax.process_index() == 0) as watch,
   ):
+    if checkpoints.latest_step() is not None:
+      checks.check_resumed(workdir, checkpoints.config(), config)
     try:
       state, run = prepare(config, phase, checkpoints, stop)
     except stopping.Stopped:
@@ -102,28 +98,9 @@ def train(config: Any, workdir: str | pathlib.Path) -> TrainState | None:
       *(config.phase, size / 1e6, tensors, jax.device_count()),
       *(int(state.step), config.total_steps),
     )
-    return fit(run, state, checkpoints, watch, stop)
-
-
-def check_config(config: Any) -> None:
-  """Raises InputError for what would fail much later and at greater length."""
-  if config.resolution % 32:
-    raise InputError(
-      f'config.resolution is {config.resolution}; it must be divisible by 32'
-    )
-  if config.batch_size % jax.process_count():
-    raise InputError(
-      f'config.batch_size is {config.batch_size}; it must be divisible by the '
-      f'{jax.process_count()} processes'
-    )
-  if config.perceptual == 'vgg19' and config.phase in ('fde', 'lmae'):
-    path = pathlib.Path(config.perceptual_weights)
-    if not path.is_file() or path.suffix != '.safetensors':
-      raise InputError(
-        'this config needs the weights of VGG19: set config.perceptual_weights '
-        f'to their safetensors file (now {str(config.perceptual_weights)!r}), '
-        'or config.perceptual=random for untrained features'
-      )
+    # Not before: a folder with nothing to go on from is no run.
+    with watching.Watch(workdir, jax.process_index() == 0) as watch:
+      return fit(run, state, checkpoints, watch, stop)
 
 
 def prepare(
@@ -214,9 +191,6 @@ def _restore(
   run: Run, checkpoints: Checkpoints, abstract: TrainState, shardings: Any
 ) -> TrainState:
   """Returns the newest checkpoint and moves the sample stream there."""
-  saved = checkpoints.config()
-  for name in FIXED:
-    check_same('the checkpoint', name, saved[name], run.config[name])
   abstract = jax.tree.map(
     lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
     abstract,

@@ -8,6 +8,13 @@ import optax
 
 from mdcf_jax.errors import InputError
 
+# Settings that decide which arrays the optimizer's state has, and how.
+PARTS = {
+  'accumulate': lambda batches: batches > 1,
+  'clip_norm': bool,
+  'weight_decay': bool,
+}
+
 
 def create_schedule(config: Any) -> optax.Schedule:
   """Returns the learning rate as a function of the number of updates.
@@ -39,12 +46,12 @@ def create_optimizer(config: Any) -> optax.GradientTransformation:
   settings = config.optimizer
   schedule = create_schedule(config)
   adam = dict(b1=settings.b1, b2=settings.b2)
-  if settings.weight_decay:
+  if PARTS['weight_decay'](settings.weight_decay):
     tx = optax.adamw(schedule, weight_decay=settings.weight_decay, **adam)
   else:
     tx = optax.adam(schedule, **adam)
-  if settings.clip_norm:
+  if PARTS['clip_norm'](settings.clip_norm):
     tx = optax.chain(optax.clip_by_global_norm(settings.clip_norm), tx)
-  if settings.accumulate > 1:
+  if PARTS['accumulate'](settings.accumulate):
     tx = optax.MultiSteps(tx, every_k_schedule=settings.accumulate)
   return tx

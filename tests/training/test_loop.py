@@ -205,7 +205,7 @@ def test_wrong_earlier_phase(toy_config, tmp_path, path, name, model, message):
     ({'resolution': 100}, 'divisible by 32'),
     ({'batch_size': 6}, 'batch of 6 cannot be split over 8 devices'),
     ({'mesh.fsdp': 3}, 'does not divide the 8 device'),
-    ({'model.toy.features': 8}, 'the checkpoint was trained with model.toy'),
+    ({'model.toy.features': 8}, 'was trained with model.toy'),
   ],
 )
 def test_wrong_configs_fail_in_one_line(toy_config, tmp_path, changes, message):

@@ -13,6 +13,8 @@ CONFIG = '--config=configs/fde.py:tiny'
   [
     ((), '--config is missing'),
     ((CONFIG,), '--workdir is missing'),
+    ((CONFIG, '--workdir='), '--workdir is missing'),
+    (('--config=README.md', '--workdir=x'), 'README.md is no config'),
     (('--config=configs/fed.py', '--workdir=x'), 'cannot read the config'),
     (('--config=configs/fde.py:tinny', '--workdir=x'), 'sizes are base, mini'),
     ((CONFIG, '--workdir=x', '--config.optimiser.b1=0'), 'mean "optimizer"'),
@@ -21,6 +23,7 @@ CONFIG = '--config=configs/fde.py:tiny'
     ((CONFIG, '--workdir=x', 'fast'), "unknown argument 'fast'"),
     (('--config=configs/fde.py', '--workdir=x'), 'weights of VGG19'),
     (('--config=configs/lmae.py:tiny', '--workdir=x'), 'config.init_from.fde'),
+    ((CONFIG, '--workdir=x', '--config.data.dir=/absent'), 'no such folder'),
   ],
 )
 def test_errors_are_one_line(repository, tmp_path, arguments, message):
@@ -35,3 +38,4 @@ def test_errors_are_one_line(repository, tmp_path, arguments, message):
   assert done.stderr.startswith('train.py: error: ')
   assert done.stderr.count('\n') == 1
   assert message in done.stderr
+  assert not list(tmp_path.iterdir())

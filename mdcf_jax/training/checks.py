@@ -1,0 +1,178 @@
+"""What a config must be, known before anything is read, written or compiled."""
+
+import logging
+import math
+import os
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+from mdcf_jax.errors import InputError
+from mdcf_jax.models.sizes import resolution_multiple
+from mdcf_jax.models.vgg import FACTORS, VGG19_SMALLEST
+from mdcf_jax.training import optimizer
+from mdcf_jax.training.checkpoint import check_same
+
+logger = logging.getLogger(__name__)
+
+# Parts of a config that a resumed run cannot change.
+FIXED = ('phase', 'resolution', 'audio_encoder', 'model')
+
+# Keys, what each must be, in words and as a function. NaN fails all of them.
+_RULES: tuple[tuple[tuple[str, ...], str, Callable[[Any], bool]], ...] = (
+  (
+    (
+      *('batch_size', 'total_steps', 'log_every', 'save_every', 'eval_batches'),
+      *('keep_checkpoints', 'optimizer.accumulate', 'model.fde.num_regions'),
+      *('data.num_frames', 'data.latent_sources'),
+      *('data.synthetic_clips', 'data.synthetic_frames'),
+    ),
+    'at least 1',
+    lambda x: x >= 1,
+  ),
+  (
+    (
+      *('eval_every', 'picture_every', 'calibration_batches'),
+      *('optimizer.learning_rate', 'optimizer.weight_decay'),
+      *('optimizer.warmup_steps', 'optimizer.clip_norm'),
+      *('data.num_threads', 'data.prefetch', 'data.cache_gb'),
+    ),
+    'at least 0',
+    lambda x: 0 <= x < math.inf,
+  ),
+  (
+    ('ema_decay', 'optimizer.b1', 'optimizer.b2', 'data.color_jitter'),
+    'at least 0 and below 1',
+    lambda x: 0 <= x < 1,
+  ),
+  (('seed',), f'in 0 to {2**32 - 1}', lambda x: 0 <= x < 2**32),
+  (
+    ('model.fde.scale',),
+    'a power of two',
+    lambda x: x >= 1 and x.bit_count() == 1,
+  ),
+  (('audio_encoder',), "'mel'", lambda x: x == 'mel'),
+  (('perceptual',), f'one of {", ".join(FACTORS)}', FACTORS.__contains__),
+)
+
+
+def check_config(config: Any) -> None:
+  """Raises InputError for what would fail much later and at greater length.
+
+  Args:
+    config: of configs/<phase>.py.
+  """
+  for keys, words, is_right in _RULES:
+    for key in keys:
+      value = _get(config, key)
+      if not is_right(value):
+        raise _wrong(key, value, words)
+  if config.batch_size % jax.process_count():
+    words = f'divisible by the {jax.process_count()} processes'
+    raise _wrong('batch_size', config.batch_size, words)
+  _check_resolution(config)
+  if config.phase in ('fde', 'lmae'):
+    _check_images(config)
+
+
+def make_phase(config: Any) -> Any:
+  """Returns the phase that `config` describes.
+
+  Raises:
+    InputError: there is no such phase, or the config is that of another.
+  """
+  from mdcf_jax.phases import PHASES
+
+  if config.phase not in PHASES:
+    raise _wrong('phase', config.phase, f'one of {", ".join(PHASES)}')
+  try:
+    return PHASES[config.phase].from_config(config)
+  except InputError:
+    raise
+  except (TypeError, ValueError) as error:
+    raise InputError(
+      f'this config does not describe the phase {config.phase!r} ({error}); '
+      f'configs/{config.phase}.py does'
+    ) from error
+
+
+def check_workdir(workdir: str | pathlib.Path) -> None:
+  """Raises InputError if a run cannot be kept there; makes nothing."""
+  if not str(workdir):
+    raise InputError('the workdir has no name')
+  folder = pathlib.Path(workdir).absolute()
+  there = next(path for path in (folder, *folder.parents) if path.exists())
+  if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+    raise InputError(f'cannot write {workdir}: {there} is no writable folder')
+
+
+def check_resumed(
+  workdir: str | pathlib.Path, saved: Mapping[str, Any], config: Any
+) -> None:
+  """Checks that `config` can go on from a checkpoint.
+
+  Args:
+    workdir: folder of the run, for the message.
+    saved: the config of the checkpoint, plain values.
+    config: of this run.
+
+  Raises:
+    InputError: something that a checkpoint's arrays depend on was changed.
+  """
+  for name in FIXED:
+    check_same(workdir, name, saved.get(name), config[name])
+  before, now = saved.get('optimizer', {}), config.optimizer
+  for name, is_used in optimizer.PARTS.items():
+    if name in before and is_used(before[name]) != is_used(now[name]):
+      check_same(workdir, f'optimizer.{name}', before[name], now[name])
+
+
+def _check_resolution(config: Any) -> None:
+  """The side must be one that the networks can halve."""
+  size = config.resolution
+  multiple = math.lcm(32, resolution_multiple(config.model, [config.phase]))
+  if size < 1 or size % multiple:
+    words = f'positive and divisible by {multiple} for this model'
+    raise _wrong('resolution', size, words)
+  last = resolution_multiple(config.model, ['diffusion'])
+  if config.phase in ('fde', 'lmae') and size % last:
+    logger.warning(
+      'resolution %d: the diffusion of this model takes multiples of %d',
+      *(size, last),
+    )
+
+
+def _check_images(config: Any) -> None:
+  """Losses of decoded images: their window, and the features they compare."""
+  window, scale = config.loss.window, config.model.fde.scale
+  if not 0 <= window <= config.resolution or window % scale:
+    words = (
+      f'divisible by {scale} and at most the {config.resolution} of a side'
+    )
+    raise _wrong('loss.window', window, words)
+  if config.perceptual != 'vgg19':
+    return
+  if (window or config.resolution) < VGG19_SMALLEST:
+    raise InputError(
+      f'config.perceptual=vgg19 takes images of {VGG19_SMALLEST} and more, and '
+      f'this run decodes {window or config.resolution}; set it to random'
+    )
+  path = pathlib.Path(config.perceptual_weights)
+  if not path.is_file() or path.suffix != '.safetensors':
+    raise InputError(
+      'this config needs the weights of VGG19: set config.perceptual_weights '
+      f'to their safetensors file (now {str(config.perceptual_weights)!r}), '
+      'or config.perceptual=random for untrained features'
+    )
+
+
+def _get(config: Any, key: str) -> Any:
+  for part in key.split('.'):
+    config = config[part]
+  return config
+
+
+def _wrong(key: str, value: Any, words: str) -> InputError:
+  return InputError(f'config.{key} is {value!r}; it must be {words}')

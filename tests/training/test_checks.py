@@ -1,0 +1,114 @@
+"""Configs that cannot be are refused in one line, with nothing left behind."""
+
+import pytest
+
+from configs import diffusion, fde, lmae, pbnet
+from mdcf_jax.errors import InputError
+from mdcf_jax.training import checks
+
+CONFIGS = dict(fde=fde, lmae=lmae, diffusion=diffusion, pbnet=pbnet)
+
+
+def make(name='fde', variant='tiny', **changes):
+  config = CONFIGS[name].get_config(variant)
+  config.update_from_flattened_dict(changes)
+  return config
+
+
+@pytest.mark.parametrize('variant', ['mini', 'tiny', 'mini,d8', 'tiny,d16'])
+@pytest.mark.parametrize('name', CONFIGS)
+def test_configs_as_they_are(name, variant):
+  checks.check_config(make(name, variant))
+  assert checks.make_phase(make(name, variant)).name == name
+
+
+@pytest.mark.parametrize(
+  'changes,message',
+  [
+    (dict(batch_size=0), 'at least 1'),
+    (dict(batch_size=-2), 'at least 1'),
+    (dict(log_every=0), 'at least 1'),
+    (dict(save_every=0), 'at least 1'),
+    (dict(keep_checkpoints=0), 'at least 1'),
+    (dict(eval_every=-1), 'at least 0'),
+    (dict(seed=-1), 'in 0 to'),
+    (dict(resolution=0), 'positive and divisible by 32'),
+    (dict(resolution=-32), 'positive and divisible by 32'),
+    (dict(perceptual='foo'), 'one of vgg19, random'),
+    (dict(perceptual='vgg19'), 'images of 128 and more'),
+    (dict(audio_encoder='foo'), "it must be 'mel'"),
+    (dict(ema_decay=1.0), 'below 1'),
+    ({'optimizer.accumulate': 0}, 'at least 1'),
+    ({'optimizer.learning_rate': float('nan')}, 'at least 0'),
+    ({'data.num_threads': -1}, 'at least 0'),
+    ({'data.synthetic_clips': 0}, 'at least 1'),
+    ({'data.synthetic_frames': 0}, 'at least 1'),
+    ({'data.color_jitter': -1.0}, 'at least 0 and below 1'),
+    ({'loss.window': 1000}, 'at most the 64 of a side'),
+    ({'loss.window': 30}, 'divisible by 4'),
+    ({'model.fde.scale': 3}, 'a power of two'),
+    ({'model.fde.num_regions': 0}, 'at least 1'),
+  ],
+)
+def test_values_that_cannot_be(changes, message):
+  (key,) = changes
+  with pytest.raises(InputError, match=message) as error:
+    checks.check_config(make(**changes))
+  assert f'config.{key}' in str(error.value)
+  assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize(
+  'name,variant,multiple',
+  [
+    ('fde', 'mini,64', 128),
+    ('lmae', 'mini,64', 128),
+    ('diffusion', 'mini,128', 256),
+    ('fde', 'mini,d8,128', 256),
+  ],
+)
+def test_sizes_that_a_model_cannot_take(name, variant, multiple):
+  with pytest.raises(InputError, match=f'divisible by {multiple} for this'):
+    checks.check_config(make(name, variant))
+
+
+def test_sizes_that_a_later_phase_cannot_take_are_a_warning(caplog):
+  checks.check_config(make('pbnet', 'mini,64'))
+  checks.check_config(make('fde', 'mini,256'))
+  assert not caplog.text
+  checks.check_config(make('lmae', 'mini,128'))
+  assert 'takes multiples of 256' in caplog.text
+
+
+def test_the_config_of_another_phase():
+  with pytest.raises(InputError, match='one of fde, lmae, diffusion, pbnet'):
+    checks.make_phase(make(phase='foo'))
+  for phase in ('lmae', 'diffusion', 'pbnet'):
+    with pytest.raises(InputError, match=f'configs/{phase}.py does'):
+      checks.make_phase(make(phase=phase))
+
+
+def test_folders_that_cannot_be_written(tmp_path):
+  (tmp_path / 'file').touch()
+  checks.check_workdir(tmp_path / 'a' / 'b')
+  assert not (tmp_path / 'a').exists()
+  for workdir in ('', tmp_path / 'file', tmp_path / 'file' / 'a'):
+    with pytest.raises(InputError):
+      checks.check_workdir(workdir)
+
+
+@pytest.mark.parametrize(
+  'key,before,allowed,forbidden',
+  [
+    ('accumulate', 2, 4, 1),
+    ('clip_norm', 1.0, 0.5, 0.0),
+    ('weight_decay', 0.0, 0.0, 0.1),
+  ],
+)
+def test_a_resumed_optimizer_has_the_same_parts(
+  key, before, allowed, forbidden
+):
+  saved = make(**{f'optimizer.{key}': before}).to_dict()
+  checks.check_resumed('run', saved, make(**{f'optimizer.{key}': allowed}))
+  with pytest.raises(InputError, match=f'run was trained with optimizer.{key}'):
+    checks.check_resumed('run', saved, make(**{f'optimizer.{key}': forbidden}))
