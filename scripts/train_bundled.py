@@ -11,7 +11,6 @@ goes on where it stopped.
 
 import argparse
 import dataclasses
-import hashlib
 import json
 import logging
 import pathlib
@@ -20,9 +19,6 @@ import signal
 import subprocess
 import sys
 from typing import Any
-
-import jax
-import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # It need not be installed.
@@ -209,15 +205,6 @@ def upstream(args: argparse.Namespace, phase: str) -> pathlib.Path:
   return trained if checkpoint.is_run(trained) else BUNDLED
 
 
-def fingerprint(folders: dict[str, pathlib.Path]) -> str:
-  """Digest of earlier phases: their latents are no use to other weights."""
-  digest = hashlib.sha256()
-  for name, folder in folders.items():
-    for x in jax.tree.leaves(checkpoint.load_frozen(folder, name)):
-      digest.update(np.ascontiguousarray(x).tobytes())
-  return digest.hexdigest()[:8]
-
-
 def train(args: argparse.Namespace, stage: Stage) -> None:
   """One stage: resumes its run, or starts it from weights that are there."""
   flags = {'data.dir': args.data}
@@ -232,7 +219,10 @@ def train(args: argparse.Namespace, stage: Stage) -> None:
   for name in frozen:
     flags[f'init_from.{name}'] = upstream(args, name)
   if stage.phase == 'diffusion':
-    digest = fingerprint({name: upstream(args, name) for name in frozen})
+    # Latents are no use to other weights than those that made them.
+    digest = weights.fingerprint(
+      [checkpoint.load_frozen(upstream(args, name), name) for name in frozen]
+    )
     flags['data.cache_latents'] = True
     flags['data.latents'] = args.workdir / f'latents-{digest}'
   flags |= stage.settings

@@ -84,15 +84,6 @@ def test_phases_that_were_not_trained_stay(training, tmp_path, monkeypatch):
   assert weights.load(packed, 'fde')['params']['w'][0] == 1.0
 
 
-def test_other_weights_have_another_fingerprint(training, tmp_path):
-  config = dict(resolution=64, audio_encoder='mel', phases={}, model={})
-  for name, value in (('a', 1.0), ('b', 1.0), ('c', 2.0)):
-    weights.save_config(tmp_path / name, config)
-    weights.save(tmp_path / name, 'fde', dict(params=dict(w=np.full(2, value))))
-  prints = [training.fingerprint({'fde': tmp_path / name}) for name in 'abc']
-  assert prints[0] == prints[1] != prints[2]
-
-
 def test_summary_of_clips(evaluation, capsys):
   scores = {
     'a': dict(psnr_still=20.0, psnr_fde=23.0, psnr_lmae=22.0),

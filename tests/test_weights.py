@@ -182,3 +182,9 @@ def _check_error(message, call):
   with pytest.raises(InputError, match=message) as error:
     call()
   assert '\n' not in str(error.value)
+
+
+def test_other_weights_have_another_fingerprint():
+  trees = [{'params': {'a': np.full(2, value)}} for value in (1.0, 1.0, 2.0)]
+  prints = [weights.fingerprint(tree) for tree in trees]
+  assert prints[0] == prints[1] != prints[2]

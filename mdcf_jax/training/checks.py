@@ -72,6 +72,9 @@ def check_config(config: Any) -> None:
   if config.batch_size % jax.process_count():
     words = f'divisible by the {jax.process_count()} processes'
     raise _wrong('batch_size', config.batch_size, words)
+  if config.data.cache_latents and config.phase != 'diffusion':
+    words = f'False: {config.phase} has no use for latents'
+    raise _wrong('data.cache_latents', True, words)
   _check_resolution(config)
   if config.phase in ('fde', 'lmae'):
     _check_images(config)

@@ -4,18 +4,21 @@ The labels of the diffusion need the FDE on every frame, which costs far more
 than the denoiser on latents. Here every clip is encoded with a few of its
 frames as sources, and stored as `<id>.npz`: `source_index` `[J]`, `mean` and
 `logvar` `[J, N, h, w, C]`, `features` `[J, H/4, W/4, C']` in float16.
+`latents.json` says what made them: to other weights they are noise.
 """
 
+import json
 import logging
 import os
 import pathlib
 import threading
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, BinaryIO
 
 import jax
 import numpy as np
 
+from mdcf_jax import weights
 from mdcf_jax.errors import InputError
 from mdcf_jax.training import stopping
 
@@ -25,6 +28,7 @@ logger = logging.getLogger(__name__)
 PIECE = 64
 # Smaller than this, a variance is lost in float16 anyway.
 MIN_LOGVAR = -20.0
+LABEL = 'latents.json'
 
 
 def cache_latents(
@@ -43,7 +47,7 @@ def cache_latents(
 
   Raises:
     InputError: `config.data.dir` or `config.data.latents` is not set, or the
-      latter cannot be written.
+      latter cannot be written or was made differently.
     stopping.Stopped: `stop` was set.
   """
   from mdcf_jax.data import builder
@@ -57,6 +61,7 @@ def cache_latents(
       'config.data.latents: set both'
     )
   phase = PHASES['diffusion'].from_config(config)
+  label(config, frozen)
   for split in builder.splits(data.dir):
     source = builder.open_source(data.dir, split)
     share = range(jax.process_index(), len(source), jax.process_count())
@@ -74,6 +79,58 @@ def cache_latents(
     from jax.experimental import multihost_utils
 
     multihost_utils.sync_global_devices('latents are written')
+
+
+def label(config: Any, frozen: Mapping[str, Any]) -> None:
+  """Writes what makes the latents of `config.data.latents`.
+
+  Args:
+    config: of configs/diffusion.py.
+    frozen: variables of FDE and LMAE.
+
+  Raises:
+    InputError: the folder cannot be written, or see `check_label`.
+  """
+  folder = pathlib.Path(config.data.latents)
+  _make(folder)
+  check_label(config, frozen)
+  if jax.process_index() == 0:
+    text = json.dumps(_made_by(config, frozen)).encode()
+    _write(folder / LABEL, lambda f: f.write(text))
+
+
+def check_label(config: Any, frozen: Mapping[str, Any]) -> None:
+  """Checks that the latents of `config.data.latents` are of these weights.
+
+  Latents without a label, which nobody can check, are trusted with a warning.
+
+  Raises:
+    InputError: they were made differently.
+  """
+  folder = pathlib.Path(config.data.latents)
+  try:
+    found = json.loads((folder / LABEL).read_text(encoding='utf-8'))
+  except FileNotFoundError:
+    if any(folder.glob('*.npz')):
+      logger.warning('%s: no %s; trusting these latents', folder, LABEL)
+    return
+  except (OSError, ValueError) as error:
+    raise InputError(f'{folder / LABEL}: cannot be read ({error})') from error
+  wanted = _made_by(config, frozen)
+  if found != wanted:
+    raise InputError(
+      f'{folder}: its latents were made by {found}, this run needs {wanted}; '
+      'name a new folder in config.data.latents, or delete that one'
+    )
+
+
+def _made_by(config: Any, frozen: Mapping[str, Any]) -> dict[str, Any]:
+  """What the latents of a clip depend on."""
+  return dict(
+    weights=weights.fingerprint({k: frozen[k] for k in ('fde', 'lmae')}),
+    resolution=config.resolution,
+    latent_sources=config.data.latent_sources,
+  )
 
 
 def write_latents(
@@ -98,17 +155,15 @@ def write_latents(
     InputError: the folder cannot be written.
   """
   folder = pathlib.Path(folder)
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    raise InputError(f'{folder}: cannot be made ({error})') from error
+  _make(folder)
   encode = jax.jit(phase.encode_source), jax.jit(phase.encode_clip)
   written = 0
   for record in records:
     path = folder / f'{record["id"]}.npz'
     if path.exists():
       continue
-    _write(path, encode_record(encode, frozen, record, resolution, num_sources))
+    arrays = encode_record(encode, frozen, record, resolution, num_sources)
+    _write(path, lambda f, arrays=arrays: np.savez(f, **arrays))
     written += 1
     logger.info('latents of %s (%d)', record['id'], written)
   return written
@@ -146,12 +201,19 @@ def encode_record(
   )
 
 
-def _write(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
-  """Writes an npz whole or not at all."""
+def _make(folder: pathlib.Path) -> None:
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise InputError(f'{folder}: cannot be made ({error})') from error
+
+
+def _write(path: pathlib.Path, write: Callable[[BinaryIO], object]) -> None:
+  """Writes a file whole or not at all."""
   partial = path.with_name(f'{path.name}.{os.getpid()}.partial')
   try:
     with open(partial, 'wb') as f:
-      np.savez(f, **arrays)
+      write(f)
     os.replace(partial, path)
   except OSError as error:
     raise InputError(f'{path}: cannot be written ({error})') from error

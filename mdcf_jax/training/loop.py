@@ -18,7 +18,7 @@ import numpy as np
 
 from mdcf_jax import sharding, weights
 from mdcf_jax.errors import InputError
-from mdcf_jax.training import checks, optimizer, stopping
+from mdcf_jax.training import checks, latents, optimizer, stopping
 from mdcf_jax.training import step as steps
 from mdcf_jax.training import watch as watching
 from mdcf_jax.training.checkpoint import (
@@ -117,9 +117,9 @@ def prepare(
   frozen = {name: _load_frozen(config, name) for name in phase.frozen_names}
   frozen = jax.device_put(frozen, sharding.replicated(mesh))
   if config.data.cache_latents:
-    from mdcf_jax.training import latents
-
     latents.cache_latents(config, frozen, stop)
+  elif config.phase == 'diffusion' and config.data.latents:
+    latents.check_label(config, frozen)
   batches = iter(create_dataset(config, 'train'))
   example = _peek(batches)
   sharding.check_batch(mesh, example)

@@ -40,6 +40,7 @@ def test_configs_as_they_are(name, variant):
     (dict(ema_decay=1.0), 'below 1'),
     ({'optimizer.accumulate': 0}, 'at least 1'),
     ({'optimizer.learning_rate': float('nan')}, 'at least 0'),
+    ({'data.cache_latents': True}, 'no use for latents'),
     ({'data.num_threads': -1}, 'at least 0'),
     ({'data.synthetic_clips': 0}, 'at least 1'),
     ({'data.synthetic_frames': 0}, 'at least 1'),
