@@ -1,5 +1,9 @@
 """The one error of this package that speaks to the user."""
 
+import contextlib
+import os
+from collections.abc import Iterator
+
 
 class InputError(ValueError):
   """Something the user gave cannot be used: what, which file, and why.
@@ -7,3 +11,29 @@ class InputError(ValueError):
   The message is one line. Commands print it to stderr and exit with code 2;
   in Python it is an ordinary exception.
   """
+
+
+@contextlib.contextmanager
+def reading(path: str | os.PathLike, advice: str = '') -> Iterator[None]:
+  """Blames `path` for whatever a library raises inside.
+
+  Libraries raise anything for damaged files, from KeyError to errors of their
+  own. Keep what is inside to the reading alone.
+
+  Args:
+    path: of the file or folder.
+    advice: what the user can do about it.
+
+  Raises:
+    InputError: in the place of any other Exception.
+  """
+  try:
+    yield
+  except InputError:
+    raise
+  except Exception as error:
+    reason = ' '.join(str(error).split())[:200]
+    raise InputError(
+      f'{os.fspath(path)} cannot be read, it may be damaged '
+      f'({type(error).__name__}: {reason}){advice and "; "}{advice}'
+    ) from error

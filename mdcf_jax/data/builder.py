@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from mdcf_jax.data import records
-from mdcf_jax.errors import InputError
+from mdcf_jax.errors import InputError, reading
 
 FILE_FORMAT = 'array_record'
 INDEX = 'index.json'
@@ -129,7 +129,7 @@ def write_index(folder: str | os.PathLike) -> None:
   path = _find(pathlib.Path(folder)) / INDEX
   index = {
     split: [dataclasses.asdict(info) for info in _scan(path.parent, split)]
-    for split in tfds.builder_from_directory(os.fspath(path.parent)).info.splits
+    for split in splits(path.parent)
   }
   partial = path.with_suffix('.partial')
   partial.write_text(json.dumps(index), encoding='utf-8')
@@ -146,8 +146,9 @@ def read_index(folder: str | os.PathLike, split: str) -> list[ClipInfo]:
   path = folder / INDEX
   if not path.exists():
     return _scan(folder, split)
-  stored = json.loads(path.read_text(encoding='utf-8'))
-  return [ClipInfo(**info) for info in stored[split]]
+  with reading(path, 'delete it, and the dataset is read without it'):
+    stored = json.loads(path.read_text(encoding='utf-8'))
+    return [ClipInfo(**info) for info in stored[split]]
 
 
 def _scan(folder: pathlib.Path, split: str) -> list[ClipInfo]:
@@ -166,28 +167,53 @@ def _scan(folder: pathlib.Path, split: str) -> list[ClipInfo]:
   return infos
 
 
+class Records:
+  """One split of a dataset: `len` and random access.
+
+  Raises:
+    InputError: from `[index]`, when the files are damaged.
+  """
+
+  def __init__(self, folder: pathlib.Path, split: str, source: Any):
+    self._files = folder / f'{TalkingHeads.name}-{split}.{FILE_FORMAT}*'
+    self._source = source
+
+  def __len__(self) -> int:
+    return len(self._source)
+
+  def __getitem__(self, index: int) -> dict[str, Any]:
+    with reading(self._files):
+      return self._source[index]
+
+
 def splits(folder: str | os.PathLike) -> list[str]:
   """Names of the splits of a dataset; see `open_source`."""
-  folder = _find(pathlib.Path(folder))
-  return list(tfds.builder_from_directory(os.fspath(folder)).info.splits)
+  return list(_reader(_find(pathlib.Path(folder))).info.splits)
 
 
-def open_source(folder: str | os.PathLike, split: str) -> Any:
-  """Opens one split for random access: `len(source)`, `source[index]`.
+def open_source(folder: str | os.PathLike, split: str) -> Records:
+  """Opens one split for random access.
 
   Args:
     folder: what `build` was given, or the folder that it returned.
     split: 'train' or 'val'.
 
   Raises:
-    InputError: no such folder, dataset or split.
+    InputError: no such folder, dataset or split, or a damaged one.
   """
   folder = _find(pathlib.Path(folder))
-  builder = tfds.builder_from_directory(os.fspath(folder))
+  builder = _reader(folder)
   if split not in builder.info.splits:
     splits = ', '.join(builder.info.splits)
     raise InputError(f'{folder}: no split {split!r}; it has {splits}')
-  return builder.as_data_source(split=split)
+  with reading(folder):
+    return Records(folder, split, builder.as_data_source(split=split))
+
+
+def _reader(folder: pathlib.Path) -> tfds.core.DatasetBuilder:
+  """The builder of a dataset that is there already."""
+  with reading(folder / 'dataset_info.json'):
+    return tfds.builder_from_directory(os.fspath(folder))
 
 
 def _find(folder: pathlib.Path) -> pathlib.Path:

@@ -16,9 +16,10 @@ import jax
 import numpy as np
 
 from mdcf_jax import weights
-from mdcf_jax.errors import InputError
+from mdcf_jax.errors import InputError, reading
 
 FOLDER = 'checkpoints'
+_ADVICE = 'delete that folder to go on from the checkpoint before it'
 
 
 class Checkpoints:
@@ -89,25 +90,34 @@ class Checkpoints:
     Args:
       abstract_state: shapes and dtypes with the shardings to restore onto,
         which need not be those that were saved.
+
+    Raises:
+      InputError: it is damaged.
     """
     import orbax.checkpoint as ocp
 
     restore_args = ocp.checkpoint_utils.construct_restore_args(abstract_state)
-    restored = self._open().restore(
-      self.latest_step(),
-      args=ocp.args.Composite(
-        state=ocp.args.PyTreeRestore(abstract_state, restore_args=restore_args),
-        data=ocp.args.JsonRestore(),
-      ),
+    args = ocp.args.Composite(
+      state=ocp.args.PyTreeRestore(abstract_state, restore_args=restore_args),
+      data=ocp.args.JsonRestore(),
     )
-    return restored['state'], _unpack_data(restored['data'])
+    step = self.latest_step()
+    with reading(self._folder / str(step), _ADVICE):
+      restored = self._open().restore(step, args=args)
+      return restored['state'], _unpack_data(restored['data'])
 
   def config(self) -> dict[str, Any]:
-    """Returns the config that the newest checkpoint was trained with."""
+    """Returns the config that the newest checkpoint was trained with.
+
+    Raises:
+      InputError: it is damaged.
+    """
     import orbax.checkpoint as ocp
 
     composite = ocp.args.Composite(config=ocp.args.JsonRestore())
-    return self._open().restore(self.latest_step(), args=composite)['config']
+    step = self.latest_step()
+    with reading(self._folder / str(step), _ADVICE):
+      return dict(self._open().restore(step, args=composite)['config'])
 
 
 def _pack_data(data: Any) -> dict[str, Any]:
@@ -141,11 +151,8 @@ def load_run(
     arrays: `{'params': averaged parameters, 'batch_stats': ...}`.
 
   Raises:
-    InputError: there is no checkpoint.
+    InputError: there is no checkpoint, or the newest is damaged.
   """
-  import orbax.checkpoint as ocp
-  from etils import epath  # Orbax's own paths.
-
   if not is_run(workdir):
     raise InputError(f'{workdir} is no training run: it has no {FOLDER}')
   with Checkpoints(workdir) as checkpoints:
@@ -153,7 +160,18 @@ def load_run(
     if step is None:
       raise InputError(f'{workdir} has no checkpoint yet')
     config = checkpoints.config()
-  folder = pathlib.Path(workdir).absolute() / FOLDER / str(step) / 'state'
+  folder = pathlib.Path(workdir).absolute() / FOLDER / str(step)
+  with reading(folder, _ADVICE):
+    tree = _restore_averages(folder / 'state')
+    variables = {'params': tree['ema_params'], **tree['model_state']}
+  return variables, config, step
+
+
+def _restore_averages(folder: pathlib.Path) -> dict[str, Any]:
+  """Returns `ema_params` and `model_state` of a saved state, numpy arrays."""
+  import orbax.checkpoint as ocp
+  from etils import epath  # Orbax's own paths.
+
   saved = ocp.PyTreeCheckpointHandler().metadata(epath.Path(folder)).tree
   item = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype),
@@ -166,8 +184,7 @@ def load_run(
     item, restore_args=restore_args, partial_restore=True
   )
   with ocp.PyTreeCheckpointer() as checkpointer:
-    tree = checkpointer.restore(folder, args=args)
-  return {'params': tree['ema_params'], **tree['model_state']}, config, step
+    return checkpointer.restore(folder, args=args)
 
 
 def load_frozen(

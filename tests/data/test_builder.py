@@ -115,3 +115,37 @@ def test_broken_records_are_refused(clips, tmp_path):
   (tmp_path / 'a.npz').write_bytes(b'PK no zip')
   with pytest.raises(InputError, match='not a prepared clip'):
     records.load(tmp_path / 'a.npz')
+
+
+def _cut(path):
+  path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize(
+  'name,damage',
+  [
+    ('dataset_info.json', lambda path: path.write_text('{}')),
+    ('dataset_info.json', lambda path: path.write_text('x')),
+    ('index.json', lambda path: path.write_text('{')),
+    ('index.json', lambda path: path.write_text('{}')),
+    ('index.json', lambda path: path.write_text('{"train": [{"a": 1}]}')),
+    ('talking_heads-train.array_record', _cut),
+    ('talking_heads-train.array_record', lambda path: path.unlink()),
+  ],
+)
+def test_damaged_files_are_named(dataset, tmp_path, name, damage):
+  import shutil
+
+  from configs import base
+  from mdcf_jax.data import pipeline
+
+  copy = shutil.copytree(dataset, tmp_path / 'copy')
+  damage(next(copy.rglob(f'{name}*')))
+  config = base.get_config('fde', 'tiny')
+  config.data.dir = str(copy)
+  with pytest.raises(InputError, match=name) as error:
+    stream = pipeline.create_dataset(
+      config, 'train', process_index=0, process_count=1
+    )
+    next(stream)
+  assert '\n' not in str(error.value)

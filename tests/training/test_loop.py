@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 
 import jax
@@ -174,6 +175,30 @@ def test_only_the_newest_checkpoints_are_kept(toy_config, tmp_path):
   train(toy_config, tmp_path, save_every=2, total_steps=9)
   steps = {p.name for p in (tmp_path / checkpoint.FOLDER).iterdir()}
   assert steps == {'8', '9'}
+
+
+def _cut_arrays(step):
+  for path in (step / 'state').rglob('*'):
+    if path.is_file():
+      path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _empty(step):
+  shutil.rmtree(step)
+  step.mkdir()
+
+
+@pytest.mark.parametrize('damage', [_cut_arrays, _empty])
+def test_damaged_checkpoints_are_named(toy_config, tmp_path, damage):
+  train(toy_config, tmp_path, total_steps=1)
+  damage(tmp_path / checkpoint.FOLDER / '1')
+  for load in (
+    lambda: train(toy_config, tmp_path),
+    lambda: checkpoint.load_run(tmp_path),
+  ):
+    with pytest.raises(InputError, match=f'{checkpoint.FOLDER}/1 ') as error:
+      load()
+    assert '\n' not in str(error.value)
 
 
 def test_later_phases_get_the_averaged_weights(toy_config, tmp_path):
