@@ -29,7 +29,9 @@ class Clip:
     stem = re.sub(r'[^\w.-]+', '_', os.path.splitext(self.source)[0])
     # Two different sources may give the same safe name.
     digest = hashlib.sha256(self.source.encode()).hexdigest()[:6]
-    return f'{stem[-80:]}-{digest}'.lstrip('-.')
+    # A name may have 255 bytes, not characters.
+    stem = stem.encode()[-80:].decode(errors='ignore')
+    return f'{stem}-{digest}'.lstrip('-.')
 
 
 def find_clips(videos: pathlib.Path) -> list[Clip]:
@@ -44,9 +46,13 @@ def find_clips(videos: pathlib.Path) -> list[Clip]:
       continue
     if path.name.startswith('.'):
       continue  # macOS resource forks, partial downloads.
-    relative = path.relative_to(videos)
+    # A name that is no UTF-8 could not be stored.
+    name = os.fsencode(path.relative_to(videos)).decode(
+      errors='backslashreplace'
+    )
+    relative = pathlib.PurePath(name)
     parts = relative.parts
-    identity = parts[0] if len(parts) > 1 else path.stem
+    identity = parts[0] if len(parts) > 1 else relative.stem
     clips.append(Clip(str(path), relative.as_posix(), identity, ''))
   return clips
 
@@ -58,7 +64,8 @@ def read_manifest(path: pathlib.Path) -> list[Clip]:
     InputError: no such file, not such a CSV, or an identity in two splits.
   """
   try:
-    with open(path, newline='', encoding='utf-8') as f:
+    # Excel begins its CSV with a byte order mark.
+    with open(path, newline='', encoding='utf-8-sig') as f:
       rows = list(csv.DictReader(f))
   except (OSError, UnicodeDecodeError, csv.Error) as error:
     raise InputError(f'{path}: not a readable CSV ({error})') from error

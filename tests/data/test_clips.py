@@ -1,5 +1,7 @@
 """Which videos are taken, and how they are divided."""
 
+import os
+
 import pytest
 
 from mdcf_jax.data import clips
@@ -30,6 +32,25 @@ def test_ids_are_safe_and_different():
     assert '/' not in text and text[0] not in '-.' and len(text) < 120
 
 
+def test_ids_are_file_names_in_any_script(tmp_path):
+  name = '\u8a71' * 80
+  text = _clip(f'{name}.mp4', 'x').id
+  assert text.startswith('\u8a71') and len(text.encode()) <= 90
+  (tmp_path / f'{text}.1.npz.partial').touch()
+
+
+def test_names_that_are_no_text_get_one(tmp_path):
+  folder = os.fsencode(tmp_path)
+  for name in (b'a\xff.mp4', b'a\xfe.mp4'):
+    with open(folder + b'/' + name, 'wb'):
+      pass
+  found = clips.find_clips(tmp_path)
+  assert all(os.path.exists(clip.path) for clip in found)
+  assert [clip.source for clip in found] == ['a\\xfe.mp4', 'a\\xff.mp4']
+  assert len({clip.id for clip in found}) == 2
+  assert ''.join(c.identity + c.id for c in found).encode()
+
+
 def test_no_identity_is_in_two_splits():
   many = [_clip(f'{i}', f'person {i % 20}') for i in range(60)]
   splits = clips.assign_splits(many, 0.1, seed=0)
@@ -56,10 +77,12 @@ def test_few_clips_still_give_both_splits():
   assert not clips.assign_splits(same, 0, 0)['val']
 
 
-def test_manifest(tmp_path):
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig'])
+def test_manifest(tmp_path, encoding):
   path = tmp_path / 'm.csv'
   path.write_text(
-    'file,identity,split\nav/1.mp4,anna,train\nx.png,p,val\nb.mp4,,\n'
+    'file,identity,split\nav/1.mp4,anna,train\nx.png,p,val\nb.mp4,,\n',
+    encoding=encoding,
   )
   found = clips.read_manifest(path)
   assert [(c.source, c.identity, c.split) for c in found] == [
