@@ -9,6 +9,7 @@ when all are done. A second run continues where the first one stopped.
 
 import argparse
 import concurrent.futures
+import contextlib
 import csv
 import functools
 import itertools
@@ -20,6 +21,7 @@ import pathlib
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -71,39 +73,25 @@ def run(args: argparse.Namespace) -> int:
 
   _check_arguments(args)
   given = pathlib.Path(args.manifest or args.videos)
-  output = pathlib.Path(args.output)
-  if args.manifest:
-    clips = read_manifest(given)
-  else:
-    clips = find_clips(given)
+  output = pathlib.Path(args.output).resolve()
+  clips = read_manifest(given) if args.manifest else find_clips(given)
   if not clips:
     raise InputError(f'{given}: there are no videos in it')
-  work = _open_work_folder(output, args.resolution)
-
-  results = _prepare_all(clips, work / 'clips', args)
-  kept = [clip for clip in clips if results[clip.id] is None]
-  _write_report(work / 'clips.csv', clips, results)
-  if not kept:
-    raise InputError(
-      f'{given}: none of the {len(clips)} videos can be used; the first: '
-      f'{results[clips[0].id]}'
-    )
-  splits = assign_splits(kept, args.val_fraction, args.seed)
-  paths = {
-    split: [
-      work / 'clips' / f'{name}.npz'
-      for clip in members
-      for name in json.loads((work / 'clips' / f'{clip.id}.json').read_text())
-    ]
-    for split, members in splits.items()
-  }
-  shutil.rmtree(work / 'dataset', ignore_errors=True)
-  builder.build(paths, work / 'dataset')
-  os.replace(work / 'clips.csv', work / 'dataset' / 'clips.csv')
-  if output.is_dir():
-    output.rmdir()  # Empty, as checked before.
-  os.replace(work / 'dataset', output)
-  shutil.rmtree(work)
+  with _work_folder(output, args.resolution) as work:
+    results = _prepare_all(clips, work / 'clips', args)
+    kept = [clip for clip in clips if results[clip.id] is None]
+    _write_report(work / 'clips.csv', clips, results)
+    if not kept:
+      raise InputError(
+        f'{given}: none of the {len(clips)} videos can be used; the first: '
+        f'{results[clips[0].id]}'
+      )
+    splits = assign_splits(kept, args.val_fraction, args.seed)
+    shutil.rmtree(work / 'dataset', ignore_errors=True)
+    builder.build(_record_paths(splits, work / 'clips'), work / 'dataset')
+    os.replace(work / 'clips.csv', work / 'dataset' / 'clips.csv')
+    _publish(work / 'dataset', output)
+    shutil.rmtree(work)
   counts = ', '.join(f'{len(c)} {split}' for split, c in splits.items())
   num_left_out = len(clips) - len(kept)
   logger.info('%s: %s clips; %d left out', output, counts, num_left_out)
@@ -116,6 +104,8 @@ def _check_arguments(args: argparse.Namespace) -> None:
     raise InputError('give either --videos DIR or --manifest FILE')
   if args.videos and not pathlib.Path(args.videos).is_dir():
     raise InputError(f'{args.videos}: no such folder')
+  if not args.output:
+    raise InputError('--output is empty; name a folder')
   if output.exists() and (not output.is_dir() or any(output.iterdir())):
     raise InputError(f'{output}: exists and is not an empty folder')
   if not 0 <= args.val_fraction < 1:
@@ -126,10 +116,16 @@ def _check_arguments(args: argparse.Namespace) -> None:
     raise InputError(f'--workers {args.workers} is less than 1')
 
 
-def _open_work_folder(output: pathlib.Path, resolution: int) -> pathlib.Path:
-  """Returns the folder of unfinished work, emptied if made differently."""
-  work = output.absolute().with_name(output.absolute().name + '.work')
-  settings = json.dumps({'resolution': resolution})
+@contextlib.contextmanager
+def _work_folder(
+  output: pathlib.Path, resolution: int
+) -> Iterator[pathlib.Path]:
+  """Yields the folder of unfinished work, emptied if made differently.
+
+  It stays for the next run only if there is a clip to continue from.
+  """
+  work = output.with_name(output.name + '.work')
+  settings = json.dumps({'format': 2, 'resolution': resolution})
   stored = work / 'settings.json'
   try:
     if stored.exists() and stored.read_text() != settings:
@@ -138,7 +134,41 @@ def _open_work_folder(output: pathlib.Path, resolution: int) -> pathlib.Path:
     stored.write_text(settings)
   except OSError as error:
     raise InputError(f'{output}: cannot be written ({error})') from error
-  return work
+  try:
+    yield work
+  finally:
+    if not any((work / 'clips').glob('*.json')):
+      shutil.rmtree(work, ignore_errors=True)
+
+
+def _record_paths(
+  splits: dict[str, list[Clip]], folder: pathlib.Path
+) -> dict[str, list[pathlib.Path]]:
+  """The records of the clips of each split, as `prepare_clip` listed them."""
+  return {
+    split: [
+      folder / f'{name}.npz'
+      for clip in members
+      for name in json.loads((folder / f'{clip.id}.json').read_text())[
+        'records'
+      ]
+    ]
+    for split, members in splits.items()
+  }
+
+
+def _publish(dataset: pathlib.Path, output: pathlib.Path) -> None:
+  """Moves a finished dataset to its place."""
+  try:
+    if not output.exists():
+      os.replace(dataset, output)
+      return
+    # Empty, as checked before, and kept: it may be the working directory. What
+    # makes it a dataset comes last.
+    for path in sorted(dataset.iterdir(), key=lambda path: path.is_dir()):
+      shutil.move(path, output / path.name)
+  except OSError as error:
+    raise InputError(f'{output}: cannot be written ({error})') from error
 
 
 def _prepare_all(
@@ -161,24 +191,29 @@ def _prepare_all(
     initializer=_start_worker,
     initargs=(folder.with_name('workers.log'),),
   )
-  bar = tqdm(total=len(clips), desc='prepare', unit='clip', file=sys.stderr)
+  bar = functools.partial(
+    tqdm, total=len(clips), desc='prepare', unit='clip', leave=False
+  )
   try:
     # Without MediaPipe or its model no clip can be prepared: say so once.
     pool.submit(_check_faces, args.face_model).result()
     futures = {pool.submit(task, clip): clip for clip in clips}
-    for future in concurrent.futures.as_completed(futures):
+    for future in bar(concurrent.futures.as_completed(futures)):
       clip = futures[future]
       results[clip.id] = future.result()
       if results[clip.id]:
-        bar.write(f'mdcf: left out: {results[clip.id]}', file=sys.stderr)
-      bar.update()
+        tqdm.write(f'mdcf: left out: {results[clip.id]}', file=sys.stderr)
+  except KeyboardInterrupt:
+    # What a worker has half done, the next run does anew.
+    for worker in multiprocessing.active_children():
+      worker.terminate()
+    raise
   except concurrent.futures.process.BrokenProcessPool as error:
     raise InputError(
       f'{args.output}: a worker process died (out of memory?); run the same '
       'command again to continue, with fewer --workers'
     ) from error
   finally:
-    bar.close()
     pool.shutdown(wait=True, cancel_futures=True)
   return results
 
@@ -189,6 +224,17 @@ def _start_worker(log: pathlib.Path) -> None:
   # MediaPipe's libraries write notices to stderr, past Python, for each clip.
   with open(log, 'ab') as f:
     os.dup2(f.fileno(), 2)
+  threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+  """Ends this worker when its parent is gone, were it by `kill -9`.
+
+  Without that it would wait for the next clip for ever: it holds both ends of
+  the pipe that clips come through.
+  """
+  multiprocessing.parent_process().join()
+  os._exit(1)
 
 
 def _check_faces(face_model: str | None) -> None:
@@ -203,15 +249,15 @@ def prepare_clip(
   """Turns one video into records in `folder`, unless they are there already.
 
   A video gives `<id>.npz`, a long one also `<id>.1.npz` and so on, and at last
-  `<id>.json`, which lists them.
+  `<id>.json`, which lists them and says what they were made from.
 
   Returns:
     None, or in one line why the clip cannot be used.
   """
   from mdcf_jax.data import records
 
-  done = folder / f'{clip.id}.json'
-  if done.exists():
+  done, made_from = folder / f'{clip.id}.json', _made_from(clip)
+  if done.exists() and json.loads(done.read_text())['made_from'] == made_from:
     return None
   names, reasons = [], []
   try:
@@ -227,13 +273,28 @@ def prepare_clip(
     if not names:
       return reasons[0]
     partial = done.with_suffix('.partial')
-    partial.write_text(json.dumps(names))
+    partial.write_text(json.dumps(dict(made_from=made_from, records=names)))
     os.replace(partial, done)
   except InputError as error:
     return str(error)
   except Exception as error:  # One odd clip must not stop a night's work.
     return f'{clip.path}: {type(error).__name__}: {error}'.splitlines()[0]
   return None
+
+
+def _made_from(clip: Clip) -> dict[str, Any]:
+  """What tells a video from another of its name, or a later version of it."""
+  files = (pathlib.Path(clip.path), _sound(clip))
+  stats = {str(p.resolve()): p.stat() for p in files if p.exists()}
+  return dict(
+    identity=clip.identity,
+    files={path: [s.st_size, s.st_mtime_ns] for path, s in stats.items()},
+  )
+
+
+def _sound(clip: Clip) -> pathlib.Path:
+  """The file that has a clip's sound, if it exists."""
+  return pathlib.Path(clip.path).with_suffix('.wav')
 
 
 def _read_pieces(
@@ -247,9 +308,8 @@ def _read_pieces(
   from mdcf_jax.data import records
   from mdcf_jax.media import audio, video
 
-  wav = pathlib.Path(clip.path).with_suffix('.wav')
-  if wav.exists():  # Free of the delay that AAC adds.
-    waveform = audio.read_audio(wav)
+  if _sound(clip).exists():  # Free of the delay that AAC adds.
+    waveform = audio.read_audio(_sound(clip))
   else:
     waveform = audio.read_video_audio(clip.path)
   if waveform is not None and not len(waveform):
@@ -315,7 +375,9 @@ def _write_report(
   path: pathlib.Path, clips: list[Clip], results: dict[str, str | None]
 ) -> None:
   """One row per clip: what became of it."""
-  with open(path, 'w', newline='', encoding='utf-8') as f:
+  with open(
+    path, 'w', newline='', encoding='utf-8', errors='backslashreplace'
+  ) as f:
     writer = csv.writer(f)
     writer.writerow(('id', 'file', 'identity', 'left_out'))
     for clip in clips:

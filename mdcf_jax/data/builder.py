@@ -116,7 +116,7 @@ def build(
   clips = {split: list(paths) for split, paths in clips.items() if paths}
   if not clips:
     raise InputError(f'{data_dir}: there are no clips to build a dataset of')
-  with _quiet(), tempfile.TemporaryDirectory() as unused:
+  with _quiet(), _temporary() as unused:
     builder = TalkingHeads(clips=clips, data_dir=os.fspath(data_dir))
     builder.download_and_prepare(download_dir=unused)
   folder = pathlib.Path(os.fspath(builder.data_dir))
@@ -228,6 +228,18 @@ def _find(folder: pathlib.Path) -> pathlib.Path:
       'mdcf prepare makes one'
     )
   return found[-1].parent
+
+
+@contextlib.contextmanager
+def _temporary() -> Iterator[str]:
+  """Yields a folder that takes what tfds makes in /tmp and leaves there."""
+  before = tempfile.tempdir
+  with tempfile.TemporaryDirectory() as folder:
+    tempfile.tempdir = folder
+    try:
+      yield folder
+    finally:
+      tempfile.tempdir = before
 
 
 @contextlib.contextmanager

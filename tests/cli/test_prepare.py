@@ -2,7 +2,11 @@
 
 import os
 import pathlib
+import select
 import shutil
+import subprocess
+import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -114,6 +118,113 @@ def test_a_long_video_becomes_several_records(
   start = 15 * records.SAMPLES_PER_FRAME
   expected = waveform[start : start + len(second['waveform'])]
   assert np.corrcoef(second['waveform'], expected)[0, 1] > 0.9
+
+
+def test_another_video_of_the_same_name_is_done_anew(drawn_faces, tmp_path):
+  folders = [tmp_path / name for name in ('a', 'b', 'work')]
+  for folder in folders:
+    folder.mkdir()
+  *videos, work = folders
+  _write_video(videos[0] / 'x.mp4', 12)
+  _write_video(videos[1] / 'x.mp4', 14)
+
+  def length(folder, identity='anna'):
+    path = folder / 'x.mp4'
+    clip = clips.Clip(str(path), path.name, identity, '')
+    assert prepare.prepare_clip(clip, work, 32, None) is None
+    (stored,) = work.glob('*.npz')
+    record = records.load(stored)
+    assert record['identity'] == identity
+    return len(record['frames']), stored.stat().st_mtime_ns
+
+  first = length(videos[0])
+  assert length(videos[0]) == first
+  assert length(videos[1])[0] == 14
+  shutil.copy(videos[0] / 'x.mp4', videos[1])
+  assert length(videos[1])[0] == 12
+  assert length(videos[1], 'ben')[0] == 12
+
+
+@pytest.fixture
+def one_process(drawn_faces, monkeypatch):
+  """Clips are prepared in the test's own process."""
+
+  def prepare_all(found, folder, args):
+    return {
+      clip.id: prepare.prepare_clip(clip, folder, args.resolution, None)
+      for clip in found
+    }
+
+  monkeypatch.setattr(prepare, '_prepare_all', prepare_all)
+
+
+@pytest.mark.parametrize('output', ['new', 'empty', 'link', '.', 'new/er'])
+def test_outputs(one_process, tmp_path, monkeypatch, output):
+  """Absent, empty, a link, the working directory: all hold the dataset."""
+  (tmp_path / 'videos').mkdir()
+  _write_video(tmp_path / 'videos' / 'a.mp4', 12)
+  inside, temporary = tmp_path / 'inside', tmp_path / 'temporary'
+  for folder in (inside, temporary, inside / 'empty', inside / 'target'):
+    folder.mkdir(exist_ok=True)
+  monkeypatch.setattr(tempfile, 'tempdir', str(temporary))
+  if output == '.':
+    inside = inside / 'empty'
+  elif output == 'link':
+    (inside / 'link').symlink_to('target')
+  monkeypatch.chdir(inside)
+  assert _run('--videos', tmp_path / 'videos', '--output', output) == 0
+  assert len(builder.read_index(output, 'train')) == 1
+  assert (pathlib.Path(output) / 'clips.csv').is_file()
+  assert os.path.samefile(os.getcwd(), inside)
+  assert not list(temporary.iterdir())
+  assert not list(tmp_path.rglob('*.work'))
+
+
+def test_nothing_stays_of_bad_videos_alone(one_process, tmp_path, capsys):
+  (tmp_path / 'a.mp4').write_bytes(b'no video')
+  assert _run('--videos', tmp_path, '--output', tmp_path / 'out') == 2
+  assert 'none of the 1 videos' in capsys.readouterr().err
+  assert [path.name for path in tmp_path.iterdir()] == ['a.mp4']
+
+
+def test_a_bad_face_model_is_one_line(tmp_path, capfd):
+  (tmp_path / 'a.mp4').touch()
+  args = ('--output', tmp_path / 'out', '--face_model', tmp_path / 'absent')
+  assert _run('--videos', tmp_path, *args) == 2
+  said = capfd.readouterr().err
+  assert said.startswith('mdcf: error: ') and said.count('\n') == 1
+  assert [path.name for path in tmp_path.iterdir()] == ['a.mp4']
+
+
+_POOL = """
+import concurrent.futures, multiprocessing, os, pathlib, sys, time
+from mdcf_jax.cli import prepare
+if __name__ == '__main__':
+  pool = concurrent.futures.ProcessPoolExecutor(
+    2,
+    mp_context=multiprocessing.get_context('spawn'),
+    initializer=prepare._start_worker,
+    initargs=(pathlib.Path(sys.argv[1]),),
+  )
+  print(pool.submit(os.getpid).result(), flush=True)
+  time.sleep(60)
+"""
+
+
+def test_workers_end_with_a_killed_parent(repository, tmp_path):
+  script = tmp_path / 'pool.py'
+  script.write_text(_POOL)
+  parent = subprocess.Popen(
+    [sys.executable, script, tmp_path / 'log'],
+    stdout=subprocess.PIPE,
+    env=os.environ | {'PYTHONPATH': str(repository)},
+  )
+  worker = int(parent.stdout.readline())
+  parent.kill()
+  parent.wait()
+  # The pipe is at its end when the last process that may write to it is.
+  ready, *_ = select.select([parent.stdout], [], [], 30)
+  assert ready and not parent.stdout.read(), f'process {worker} goes on'
 
 
 def test_bad_videos_give_their_reason(drawn_faces, tmp_path):
