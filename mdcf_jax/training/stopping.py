@@ -25,6 +25,8 @@ def signals() -> Iterator[threading.Event]:
     yield event
     return
   before = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)}
+  # A job in the background of a script does not hear Ctrl-C, and need not.
+  before = {s: h for s, h in before.items() if h is not signal.SIG_IGN}
 
   def on_signal(number, _):
     event.set()

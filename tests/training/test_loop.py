@@ -102,6 +102,16 @@ def test_the_second_interrupt_aborts():
       os.kill(os.getpid(), signal.SIGINT)
 
 
+def test_an_ignored_interrupt_stays_ignored():
+  before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+  try:
+    with stopping.signals() as stop:
+      os.kill(os.getpid(), signal.SIGINT)
+      assert not stop.is_set()
+  finally:
+    signal.signal(signal.SIGINT, before)
+
+
 def test_stopping_while_calibrating_saves_nothing(
   toy_config, tmp_path, monkeypatch
 ):
