@@ -4,7 +4,8 @@
 
 Each video is one unit of work: a worker process reads it at 25 fps, finds the
 face and stores a record in `<output>.work`, and the records become the dataset
-when all are done. A second run continues where the first one stopped.
+when all are done. A second run continues where the first one stopped, and does
+a video anew that is another one by then.
 """
 
 import argparse

@@ -1,11 +1,14 @@
 """Cached latents belong to the weights, the size and the sources of a run."""
 
+import threading
+
 import numpy as np
 import pytest
 
 from configs import diffusion
+from mdcf_jax.data import builder, records, synthetic
 from mdcf_jax.errors import InputError
-from mdcf_jax.training import latents
+from mdcf_jax.training import latents, stopping
 
 FROZEN = {name: {'params': {'a': np.ones(3)}} for name in ('fde', 'lmae')}
 
@@ -53,3 +56,27 @@ def test_a_broken_label_is_named(config, tmp_path):
   (tmp_path / 'latents' / latents.LABEL).write_text('{')
   with pytest.raises(InputError, match=latents.LABEL):
     latents.check_label(config, FROZEN)
+
+
+def test_asked_to_stop_it_stops_between_clips(config, tmp_path, monkeypatch):
+  """Of a dataset without a val split, which is no error."""
+  paths = [tmp_path / f'{seed}.npz' for seed in range(3)]
+  for seed, path in enumerate(paths):
+    records.save(path, synthetic.make_clip(seed, 4, 32))
+  builder.build({'train': paths}, tmp_path / 'set')
+  config.data.dir = str(tmp_path / 'set')
+  stop, seen = threading.Event(), []
+
+  def write_latents(phase, frozen, clips, *args):
+    for clip in clips:
+      seen.append(clip['id'])
+      if len(seen) == 2:
+        stop.set()
+
+  monkeypatch.setattr(latents, 'write_latents', write_latents)
+  with pytest.raises(stopping.Stopped):
+    latents.cache_latents(config, FROZEN, stop)
+  assert len(seen) == 2
+  stop.clear()
+  latents.cache_latents(config, FROZEN, stop)
+  assert len(seen) == 5
