@@ -89,7 +89,8 @@ def run(args: argparse.Namespace) -> int:
       )
     splits = assign_splits(kept, args.val_fraction, args.seed)
     shutil.rmtree(work / 'dataset', ignore_errors=True)
-    builder.build(_record_paths(splits, work / 'clips'), work / 'dataset')
+    paths = {k: _record_paths(v, work / 'clips') for k, v in splits.items()}
+    builder.build(paths, work / 'dataset')
     os.replace(work / 'clips.csv', work / 'dataset' / 'clips.csv')
     _publish(work / 'dataset', output)
     shutil.rmtree(work)
@@ -143,19 +144,11 @@ def _work_folder(
 
 
 def _record_paths(
-  splits: dict[str, list[Clip]], folder: pathlib.Path
-) -> dict[str, list[pathlib.Path]]:
-  """The records of the clips of each split, as `prepare_clip` listed them."""
-  return {
-    split: [
-      folder / f'{name}.npz'
-      for clip in members
-      for name in json.loads((folder / f'{clip.id}.json').read_text())[
-        'records'
-      ]
-    ]
-    for split, members in splits.items()
-  }
+  clips: list[Clip], folder: pathlib.Path
+) -> list[pathlib.Path]:
+  """The records of clips, as `prepare_clip` listed them."""
+  lists = [json.loads((folder / f'{c.id}.json').read_text()) for c in clips]
+  return [folder / f'{name}.npz' for x in lists for name in x['records']]
 
 
 def _publish(dataset: pathlib.Path, output: pathlib.Path) -> None:
