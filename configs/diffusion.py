@@ -17,6 +17,7 @@ def get_config(variant: str = 'base') -> ConfigDict:
     x0_weight=0.15,  # Error of the clean latents, as DAWN.
     max_x0_factor=5.0,  # It is the noise's error times 1 / SNR, at most this.
     mouth_weight=0.15,  # Noise's error in the cells that the mouth covers.
+    opening_weight=0.0,  # The sound's encoding follows the mouth's opening.
     null_prob=0.1,  # Samples that learn without sound, pose and blink.
     independent_levels=False,  # A noise level per frame, not per clip.
     clip=5.0,  # Sampling clips latents at these standard deviations.
@@ -25,7 +26,9 @@ def get_config(variant: str = 'base') -> ConfigDict:
   config.optimizer.learning_rate = 2e-4
 
   if config.size == 'mini':
-    config.loss.mouth_weight = 1.0  # What is heard is a few cells of 64.
+    # What is heard is a few cells of 64.
+    config.loss.mouth_weight = 1.0
+    config.loss.opening_weight = 0.3
     config.batch_size = 16
     config.optimizer.learning_rate = 1e-3
     config.optimizer.warmup_steps = 200

@@ -185,6 +185,12 @@ class Denoiser(nn.Module):
       blink=blink_delta / self.blink_scale,
     )
 
+  def encode_audio(
+    self, audio_emb: jax.Array, frame_mask: jax.Array | None = None
+  ) -> jax.Array:
+    """The sound alone as `condition` gives it, `[B, T, audio_features]`."""
+    return self.audio_encoder(audio_emb, frame_mask)
+
   def __call__(
     self,
     xt: jax.Array,

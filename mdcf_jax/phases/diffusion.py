@@ -26,6 +26,9 @@ SAMPLERS = ('ddim', 'dpm++')
 # Frames that pass through the auto-encoders at a time; they need the memory.
 CHUNK = 8
 
+# Of the height of a talking mouth over that of the face.
+_OPENING_DEVIATION = 0.03
+
 
 @dataclasses.dataclass(frozen=True)
 class DiffusionPhase:
@@ -39,6 +42,9 @@ class DiffusionPhase:
       the factor is 4e9 and would drown everything else.
     max_x0_factor: see above.
     mouth_weight: of the noise's error in the cells that the mouth covers.
+    opening_weight: of the error with which the encoded sound follows the
+      opening of the mouth, see `_opening_error`; not in the paper. What sound
+      does to the noise is little, and is found late without such a hint.
     null_prob: share of samples that learn without sound, pose and blink.
     independent_levels: draw a noise level for every frame, not every clip.
     clip: standard deviations at which sampling clips clean latents.
@@ -50,6 +56,7 @@ class DiffusionPhase:
   x0_weight: float = 0.15
   max_x0_factor: float = 5.0
   mouth_weight: float = 0.15
+  opening_weight: float = 0.0
   null_prob: float = 0.1
   independent_levels: bool = False
   clip: float = 5.0
@@ -126,7 +133,17 @@ class DiffusionPhase:
     )
     terms = self._terms(schedule, noise_pred, noise, t, batch)
     loss = terms['noise_mse'] + self.x0_weight * terms['x0_mse']
-    return loss + self.mouth_weight * terms['mouth_mse'], (model_state, terms)
+    loss += self.mouth_weight * terms['mouth_mse']
+    if self.opening_weight:
+      sound = self.denoiser.apply(
+        {'params': params},
+        batch['audio_emb'],
+        batch['frame_mask'],
+        method='encode_audio',
+      )
+      terms['opening'] = _opening_error(sound, batch)
+      loss += self.opening_weight * terms['opening']
+    return loss, (model_state, terms)
 
   def _terms(self, schedule, noise_pred, noise, t, batch):
     """The terms of the loss, means over the batch."""
@@ -392,6 +409,26 @@ class DiffusionPhase:
       _variables(frozen['fde']), batch['source'], method='encode'
     )
     return jax.lax.stop_gradient(features)
+
+
+def _opening_error(sound: jax.Array, batch: dict) -> jax.Array:
+  """Squared error of the mouth's opening, as some channels of the sound say.
+
+  The opening is the height of the mouth over that of the face, in usual
+  deviations; its mean over the clip is the person's and cannot be heard.
+  """
+  heights = batch['mouth_box'][..., 3] - batch['mouth_box'][..., 1]
+  face = batch['face_box'][:, 3] - batch['face_box'][:, 1]
+  opening = heights / jnp.maximum(face, 0.05)[:, None] / _OPENING_DEVIATION
+  mask = batch['frame_mask'][..., None]
+
+  def centred(x):
+    total = jnp.maximum(jnp.sum(mask, axis=1, keepdims=True), 1)
+    return x - jnp.sum(x * mask, axis=1, keepdims=True) / total
+
+  said = sound[..., : sound.shape[-1] // 8].astype(jnp.float32)
+  error = jnp.square(centred(said) - centred(opening[..., None]))
+  return jnp.sum(error * mask) / jnp.maximum(jnp.sum(mask), 1) / said.shape[-1]
 
 
 def _conditions(source_features: jax.Array, batch: dict) -> dict:

@@ -194,6 +194,40 @@ def test_frames_outside_of_the_mask_do_not_count():
   assert loss(nothing) == 0
 
 
+def test_opening_is_that_of_the_mouth_but_for_its_mean():
+  rng = np.random.RandomState(0)
+  opening = rng.rand(2, 6)
+  face, deviation = 0.5, diffusion._OPENING_DEVIATION
+  top = 0.6 * np.ones_like(opening)
+  box = np.stack([top, top, top, top + face * deviation * opening], axis=-1)
+  mask = np.ones((2, 6))
+  mask[1, 4:] = 0
+  batch = dict(
+    mouth_box=jnp.float32(box),
+    face_box=jnp.float32([[0.2, 0.3, 0.8, 0.8]] * 2),
+    frame_mask=jnp.float32(mask),
+  )
+  sound = np.zeros((2, 6, 16))
+  sound[..., :2] = opening[..., None] + np.array([3.0, -1.0])
+  sound[1, 4:] = 7.0  # Outside of the mask.
+  error = diffusion._opening_error(jnp.float32(sound), batch)
+  np.testing.assert_allclose(error, 0, atol=1e-5)
+  sound[0, 0, 0] += 1.0
+  assert diffusion._opening_error(jnp.float32(sound), batch) > 0.01
+
+
+def test_the_sound_learns_the_opening_only_if_asked():
+  params, state, _ = trained()
+  batch, rng = make_batch(), jax.random.key(0)
+  for weight in (0.0, 0.5):
+    phase = make_phase(opening_weight=weight)
+    _, (_, terms) = jax.eval_shape(
+      functools.partial(phase.loss_fn, train=True),
+      *(params, state, FROZEN, batch, rng),
+    )
+    assert ('opening' in terms) == (weight > 0)
+
+
 def test_levels_are_one_per_clip_or_one_per_frame():
   rng = jax.random.key(0)
   clip = make_phase()._levels(rng, (8, 5), 1000)
