@@ -74,7 +74,16 @@ def test_restores_onto_another_mesh(toy_config, tmp_path):
   assert resumed.params['Dense_0']['kernel'].sharding.mesh.shape['fsdp'] == 4
 
 
+@pytest.fixture
+def interruptible():
+  """Tests that run in the background may have been told to ignore Ctrl-C."""
+  before = signal.signal(signal.SIGINT, signal.default_int_handler)
+  yield
+  signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.usefixtures('interruptible')
 def test_a_signal_saves_and_returns(toy_config, tmp_path, monkeypatch, number):
   """The handler is put back, and the run continues where it stopped."""
   whole = train(toy_config, tmp_path / 'a')
@@ -94,7 +103,7 @@ def test_a_signal_saves_and_returns(toy_config, tmp_path, monkeypatch, number):
   assert_identical(whole, train(toy_config, tmp_path / 'b'))
 
 
-def test_the_second_interrupt_aborts():
+def test_the_second_interrupt_aborts(interruptible):
   with stopping.signals() as stop:
     os.kill(os.getpid(), signal.SIGINT)
     assert stop.is_set()
