@@ -21,7 +21,7 @@ def get_config(variant: str = 'base') -> ConfigDict:
     igc_weight=1.0,  # Equation 7: perceptual distance of decoded frames.
     image_loss='unit',  # Or 'phase_one': ten times that distance.
     l1_weight=0.0,  # Mean absolute error of the same pixels.
-    mouth_weight=0.0,  # Extra weight of the mouth box in it.
+    mouth_weight=0.0,  # Extra weight of the mouth box in flow and pixels.
     window=0,  # Side of the random window that is decoded; 0: all.
   )
   config.batch_size = 32

@@ -39,7 +39,7 @@ class LMAEPhase:
     image_loss: reading of that distance, a key of `IMAGE_LOSSES`.
     l1_weight: of the mean absolute error of the same pixels; not in the paper,
       for training with an untrained perceptual distance.
-    mouth_weight: extra weight of the mouth box in that error.
+    mouth_weight: extra weight of the mouth box in both errors.
     window: side in pixels of the random window that is decoded, which is what
       takes the time; 0: all.
   """
@@ -98,7 +98,10 @@ class LMAEPhase:
     dynamics = self._estimate(frozen, batch)
     outputs = self.lmae.apply({'params': params}, dynamics, rng)
     decoded = outputs['dynamics']
-    error = losses.mse(self.lmae.scale(decoded), self.lmae.scale(dynamics))
+    error = jnp.square(self.lmae.scale(decoded) - self.lmae.scale(dynamics))
+    if self.mouth_weight:
+      mouth = boxes.box_coverage(batch['mouth_box'], *error.shape[1:3])
+      error *= 1 + self.mouth_weight * mouth
     terms = dict(
       kl=jnp.mean(losses.kl_divergence(outputs['mean'], outputs['logvar'])),
       mse=jnp.mean(error),

@@ -93,6 +93,14 @@ def test_readings_of_the_image_loss():
     dataclasses.replace(phase, image_loss='half')
 
 
+def test_the_mouth_weighs_more_in_the_dynamics():
+  plain, once, twice = (
+    _loss(mouth_weight=weight)[1][1]['mse'] for weight in (0.0, 1.0, 2.0)
+  )
+  assert plain < once
+  np.testing.assert_allclose(twice - plain, 2 * (once - plain), rtol=1e-3)
+
+
 def test_one_batch_is_learnt():
   phase, params, frozen, batch = _setup()
   # Without images: equations 6 and 8 are cheap.
