@@ -14,6 +14,7 @@ ALLOWED = {
   'phases': ('ops', 'models', 'phases', 'visualize', 'errors'),
   'data': ('data', 'errors', 'media'),
   'media': ('media', 'errors', 'data'),
+  'convert': ('convert', 'models', 'errors'),
   'metrics': ('metrics', 'media', 'errors'),
   'sharding': ('errors',),
   'weights': ('errors',),
