@@ -62,6 +62,21 @@ class Entry:
 Table = dict[str, Entry]  # From the names of the public implementation.
 
 
+@dataclasses.dataclass(frozen=True)
+class Description:
+  """What a file of tensors is.
+
+  Attributes:
+    model: keywords of our modules, as in config.json.
+    shapes: of the variables of those modules.
+    table: how the tensors become these variables.
+  """
+
+  model: dict[str, Any]
+  shapes: Mapping[str, Any]
+  table: Table
+
+
 def _conv(x: np.ndarray) -> np.ndarray:
   """`[O, I, ...]` to `[..., I, O]`."""
   return np.moveaxis(x, (0, 1), (-1, -2))
@@ -190,6 +205,27 @@ def apply(
   _refuse({'misshaped tensors': misshaped})
   _refuse({'tensors with values that are not finite': damaged})
   return traverse_util.unflatten_dict(variables, sep='/')
+
+
+def shape(tensors: Mapping[str, np.ndarray], name: str) -> tuple[int, ...]:
+  """Returns the shape of a tensor that decides what the model is.
+
+  Raises:
+    InputError: there is none of this name.
+  """
+  if name not in tensors:
+    _refuse({'missing tensors': [name]})
+  return tensors[name].shape
+
+
+def count_blocks(tensors: Iterable[str], prefix: str) -> int:
+  """Returns one more than the largest number that follows `prefix`."""
+  numbers = (
+    name[len(prefix) :].split('.')[0]
+    for name in tensors
+    if name.startswith(prefix)
+  )
+  return 1 + max((int(n) for n in numbers if n.isdecimal()), default=-1)
 
 
 def count(tensors: Mapping[str, np.ndarray], table: Table) -> tuple[int, int]:

@@ -3,6 +3,10 @@
 What is the same for all frames (the source's features, the face box) is
 reduced to the latent's size and convolved once per clip; what belongs to a
 frame (sound, change of pose, change of blink) goes to cross attentions.
+
+`REFERENCE` makes it the public denoiser of dynamics (dawn.md 2): no stem, no
+encoder of sound, raw differences of pose and blink, norms over time, and one
+head for the flow and one for the occlusion.
 """
 
 from typing import Any
@@ -17,6 +21,16 @@ from mdcf_jax.models.unet3d import UNet3D
 from mdcf_jax.ops.boxes import box_coverage
 
 STREAMS = ('audio', 'pose', 'blink')
+# What makes this module the public one.
+REFERENCE = dict(
+  latent_channels=3,
+  heads=(2, 1),
+  norm_over_time=True,
+  stem_features=0,
+  audio_features=0,
+  pose_scale=(1.0,) * 6,
+  blink_scale=1.0,
+)
 
 
 class DownBlock(nn.Module):
@@ -87,10 +101,13 @@ class Denoiser(nn.Module):
 
   Attributes:
     latent_channels: channels of z.
+    heads: their split into heads of the U-Net; empty for one.
     dim, dim_mults, num_heads, head_dim, cross_heads, cross_head_dim,
       num_groups, window, norm_over_time, remat: of `UNet3D`.
-    stem_features, stem_levels: of `SourceStem`.
-    audio_features, audio_layers: of `AudioEncoder`.
+    stem_features, stem_levels: of `SourceStem`; 0 features take those of the
+      source as they are, for latents of the same size.
+    audio_features, audio_layers: of `AudioEncoder`; 0 features take audio_emb
+      as it is.
     pose_scale: differences of pose (degrees, degrees, degrees, x, y, s) are
       divided by these.
     blink_scale: the same for the eyes' aspect ratio.
@@ -99,6 +116,7 @@ class Denoiser(nn.Module):
   """
 
   latent_channels: int = 4
+  heads: tuple[int, ...] = ()
   dim: int = 64
   dim_mults: tuple[int, ...] = (1, 2, 4, 8)
   num_heads: int = 8
@@ -119,12 +137,14 @@ class Denoiser(nn.Module):
   dtype: Any = jnp.float32
 
   def setup(self):
-    self.audio_encoder = AudioEncoder(
-      self.audio_features, self.audio_layers, dtype=self.dtype
-    )
-    self.source_stem = SourceStem(
-      self.stem_features, self.stem_levels, self.num_groups, self.dtype
-    )
+    if self.audio_features:
+      self.audio_encoder = AudioEncoder(
+        self.audio_features, self.audio_layers, dtype=self.dtype
+      )
+    if self.stem_features:
+      self.source_stem = SourceStem(
+        self.stem_features, self.stem_levels, self.num_groups, self.dtype
+      )
     self.face_encoder = FaceBoxEncoder(self.dtype)
     # The part of the U-Net's first convolution that reads static channels.
     self.static_conv = SpatialConv(
@@ -138,7 +158,7 @@ class Denoiser(nn.Module):
         for name, width in zip(STREAMS, widths)
       ]
     self.unet = UNet3D(
-      out_channels=self.latent_channels,
+      out_channels=tuple(self.heads) or self.latent_channels,
       dim=self.dim,
       dim_mults=tuple(self.dim_mults),
       num_heads=self.num_heads,
@@ -174,13 +194,15 @@ class Denoiser(nn.Module):
     Returns:
       dict(static `[B, 1, h, w, dim]`, audio, pose, blink `[B, T, ...]`).
     """
-    source = self.source_stem(source_features.astype(self.dtype))
+    source = source_features.astype(self.dtype)
+    if self.stem_features:
+      source = self.source_stem(source)
     _, height, width, _ = source.shape
     face = self.face_encoder(box_coverage(face_box, 4 * height, 4 * width))
     static = self.static_conv(jnp.concatenate([source, face], axis=-1))
     return dict(
       static=static[:, None],
-      audio=self.audio_encoder(audio_emb, frame_mask),
+      audio=self.encode_audio(audio_emb, frame_mask),
       pose=pose_delta / jnp.asarray(self.pose_scale, jnp.float32),
       blink=blink_delta / self.blink_scale,
     )
@@ -189,6 +211,8 @@ class Denoiser(nn.Module):
     self, audio_emb: jax.Array, frame_mask: jax.Array | None = None
   ) -> jax.Array:
     """The sound alone as `condition` gives it, `[B, T, audio_features]`."""
+    if not self.audio_features:
+      return audio_emb
     return self.audio_encoder(audio_emb, frame_mask)
 
   def __call__(
@@ -206,7 +230,8 @@ class Denoiser(nn.Module):
       xt: `[B, T, h, w, C]` standardised latents with noise.
       t: `[B, T]` integer levels.
       cond: of `condition`.
-      null_cond: `[B]` bool; True hides sound, pose and blink of a sample.
+      null_cond: bool; True hides sound, pose and blink of a sample `[B]` or,
+        as the reference trains, of a frame `[B, T]`.
       frame_mask: `[B, T]`.
 
     Returns:
@@ -214,7 +239,8 @@ class Denoiser(nn.Module):
     """
     streams = [cond[name] for name in STREAMS]
     if null_cond is not None:
-      hide = null_cond[:, None, None]
+      # [B, 1, 1] or [B, T, 1]
+      hide = jnp.reshape(null_cond, (xt.shape[0], -1, 1))
       nulls = self.nulls if self.learned_null else [0.0] * len(streams)
       streams = [jnp.where(hide, n, s) for n, s in zip(nulls, streams)]
     return self.unet(xt, t, cond['static'], streams, frame_mask)

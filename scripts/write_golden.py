@@ -1,0 +1,75 @@
+"""Writes what the tests compare with where there is no PyTorch.
+
+  python scripts/write_golden.py --output tests/golden
+
+needs torch and transformers (Apache-2.0). Weights are random and tiny; nothing
+in the files is anybody's trained weights or recording.
+"""
+
+import argparse
+import pathlib
+import sys
+
+import numpy as np
+import torch
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tests import torch_models  # noqa: E402
+
+
+def hubert() -> dict[str, np.ndarray]:
+  """State dicts, a waveform, and last hidden states of both kinds."""
+  from transformers import Wav2Vec2FeatureExtractor
+
+  rng = np.random.RandomState(0)
+  waveform = (0.05 + 0.1 * rng.randn(4133)).astype(np.float32)
+  extract = Wav2Vec2FeatureExtractor(do_normalize=True)
+  values = extract(waveform, sampling_rate=16000, return_tensors='pt')
+  arrays = {'waveform': waveform}
+  for norm in ('group', 'layer'):
+    model = torch_models.hubert(norm, **torch_models.TINY_HUBERT)
+    with torch.no_grad():
+      out = model(values.input_values).last_hidden_state
+    arrays[f'{norm}/out'] = out.numpy()
+    for name, x in model.state_dict().items():
+      arrays[f'{norm}/weights/{name}'] = x.numpy()
+  return arrays
+
+
+def vgg19() -> dict[str, np.ndarray]:
+  """Features of an image, and distances of pairs of images.
+
+  The weights are those of `tests.random_vgg`. Of the wide features there are
+  the first eight channels.
+  """
+  rng = np.random.RandomState(1)
+  model = torch_models.vgg19()
+  image = rng.rand(1, 3, 32, 32).astype(np.float32)
+  # What NumPy draws is the same anywhere, so pairs are drawn in the test.
+  pair = torch.from_numpy(rng.rand(2, 1, 3, 128, 128).astype(np.float32))
+  arrays = {'image': image}
+  with torch.no_grad():
+    for i, x in enumerate(model(torch.from_numpy(image)), start=1):
+      arrays[f'relu{i}_1'] = x[:, :8].numpy()
+    loss = torch_models.perceptual_loss(model, pair[0], pair[1])
+    arrays['loss'] = loss.numpy()
+  return arrays
+
+
+def main() -> None:
+  """Writes both files."""
+  parser = argparse.ArgumentParser(description=__doc__)
+  parser.add_argument('--output', default='tests/golden', type=pathlib.Path)
+  folder = parser.parse_args().output
+  folder.mkdir(parents=True, exist_ok=True)
+  torch.set_num_threads(1)
+  for name, arrays in (('hubert', hubert()), ('vgg19', vgg19())):
+    path = folder / f'{name}.npz'
+    np.savez_compressed(path, **arrays)
+    print(f'{path}: {path.stat().st_size} bytes')
+
+
+if __name__ == '__main__':
+  main()
