@@ -179,7 +179,7 @@ class Pipeline:
       audio: path, or (samples `[n]` or `[n, channels]`, rate).
       seed: the same seed gives the same video.
       steps: denoising steps; fewer are faster.
-      sampler: 'ddim' or 'dpm++'.
+      sampler: 'ddim', 'dpm++' or 'ddim-dawn', the one of DAWN's code.
       guidance_scale: above 1 follows the conditions more; twice the work.
       pose: 'generated', 'still', `[N, 6]` or a .npy or .csv file with it.
       blink: 'generated', 'none', `[N, 2]` or a .npy or .csv file with it.

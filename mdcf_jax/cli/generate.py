@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help='pixels of a side; by default those trained for',
   )
   add('--steps', type=int, default=20, help='denoising steps')
-  add('--sampler', default='ddim', help='ddim or dpm++')
+  add('--sampler', default='ddim', help='ddim, dpm++ or ddim-dawn')
   add('--seed', type=int, default=0, help='same seed, same video')
   add(
     '--guidance_scale',

@@ -8,7 +8,8 @@ The corrections to the reference: both alphas of a DDIM step come from the level
 they belong to (it read both one level late), and the noise is computed again
 after x0 was clipped. Sampling starts at the noisiest level whose signal can
 still be seen: at t = 999 of the cosine schedule x0 is divided by 1.5e-5, which
-turns a prediction error of 0.001 into 65 standard deviations.
+turns a prediction error of 0.001 into 65 standard deviations. The reference's
+steps are options: `reference_levels`, `reference_alphas`, `dynamic_threshold`.
 """
 
 from collections.abc import Callable
@@ -21,6 +22,7 @@ import numpy as np
 from mdcf_jax.ops.noise_schedule import NoiseSchedule
 
 DenoiseFn = Callable[[jax.Array, jax.Array], jax.Array]
+Clip = float | Callable[[jax.Array], jax.Array]
 
 
 class State(NamedTuple):
@@ -79,6 +81,37 @@ def sampling_levels(start: int, steps: int) -> np.ndarray:
   return np.linspace(start, 0, steps).round().astype(np.int32)
 
 
+def reference_levels(steps: int, num_steps: int = 1000) -> np.ndarray:
+  """Returns the levels of the public DDIM: 952, ..., 47 for 20 of 1000.
+
+  Raises:
+    ValueError: if there are fewer levels than steps.
+  """
+  if not 1 <= steps < num_steps:
+    raise ValueError(f'steps must be in [1, {num_steps - 1}], got {steps}')
+  levels = np.linspace(0, num_steps, steps + 2).astype(np.int32)
+  return levels[steps:0:-1]
+
+
+def dynamic_threshold(
+  x0: jax.Array, frame_mask: jax.Array, quantile: float = 0.9
+) -> jax.Array:
+  """Clips x0 to a quantile of its absolute values and divides by that.
+
+  The public code does so where the quantile is above 1. It fits pixels and
+  sampling grids, which should stay in [-1, 1]; it shrinks normal latents.
+
+  Args:
+    x0: `[B, T, ...]`.
+    frame_mask: `[B, T]`, 1 on the frames that count.
+  """
+  mask = frame_mask.reshape(*frame_mask.shape, *(1,) * (x0.ndim - 2))
+  size = jnp.where(mask > 0, jnp.abs(x0), jnp.nan).reshape(x0.shape[0], -1)
+  limit = jnp.maximum(jnp.nanquantile(size, quantile, axis=1), 1.0)
+  limit = limit.reshape(-1, *(1,) * (x0.ndim - 1))
+  return jnp.clip(x0, -limit, limit) / limit
+
+
 def ddim(
   denoise_fn: DenoiseFn,
   state: State,
@@ -87,7 +120,8 @@ def ddim(
   *,
   levels: np.ndarray,
   eta: float = 1.0,
-  clip: float | None = None,
+  clip: Clip | None = None,
+  reference_alphas: bool = False,
   first: int | jax.Array = 0,
   count: int | None = None,
 ) -> State:
@@ -100,21 +134,27 @@ def ddim(
     schedule: the schedule of training.
     levels: falling levels, see `sampling_levels`.
     eta: 0 is deterministic, 1 adds as much noise as ancestral sampling.
-    clip: x0 is clipped to +-clip at every step; None leaves it.
+    clip: x0 is clipped to +-clip at every step, or is what this function
+      makes of it; None leaves it.
+    reference_alphas: as the public code, read both alphas one level late and
+      keep the predicted noise when x0 was clipped.
     first, count: which steps to take; by default all.
 
   Returns:
     The state after them; after the last, xt is the sample.
   """
   cumprod = np.float64(schedule.alphas_cumprod)
-  now = cumprod[levels]
+  true = now = cumprod[levels]
+  if reference_alphas:
+    cumprod = np.float64(schedule.alphas_cumprod_prev)
+    now = cumprod[levels]
   after = np.append(cumprod[levels[1:]], 1.0)  # The last step ends at x0.
   sigma = eta * np.sqrt((1 - after) / (1 - now) * (1 - now / after))
   steps = dict(
     index=np.arange(len(levels)),
     t=levels,
-    alpha=np.sqrt(now),
-    std=np.sqrt(1 - now),
+    alpha=np.sqrt(true),
+    std=np.sqrt(1 - true),
     next_alpha=np.sqrt(after),
     next_std=np.sqrt(np.maximum(1 - after - sigma**2, 0)),
     sigma=sigma,
@@ -125,8 +165,9 @@ def ddim(
     noise_pred = denoise_fn(xt, jnp.full(xt.shape[:2], s['t'], jnp.int32))
     x0 = (xt - s['std'] * noise_pred) / s['alpha']
     if clip is not None:
-      x0 = jnp.clip(x0, -clip, clip)
-      noise_pred = (xt - s['alpha'] * x0) / s['std']
+      x0 = _clipped(x0, clip)
+      if not reference_alphas:
+        noise_pred = (xt - s['alpha'] * x0) / s['std']
     xt = s['next_alpha'] * x0 + s['next_std'] * noise_pred
     if eta:
       key = jax.random.fold_in(rng, s['index'])
@@ -142,7 +183,7 @@ def dpm_solver(
   schedule: NoiseSchedule,
   *,
   levels: np.ndarray,
-  clip: float | None = None,
+  clip: Clip | None = None,
   first: int | jax.Array = 0,
   count: int | None = None,
 ) -> State:
@@ -175,11 +216,15 @@ def dpm_solver(
     noise_pred = denoise_fn(xt, jnp.full(xt.shape[:2], s['t'], jnp.int32))
     x0 = (xt - s['std'] * noise_pred) / s['alpha']
     if clip is not None:
-      x0 = jnp.clip(x0, -clip, clip)
+      x0 = _clipped(x0, clip)
     ahead = x0 + s['momentum'] * (x0 - last)
     return State(s['scale_x'] * xt + s['scale_x0'] * ahead, x0), None
 
   return jax.lax.scan(step, state, _some(steps, first, count))[0]
+
+
+def _clipped(x0: jax.Array, clip: Clip) -> jax.Array:
+  return clip(x0) if callable(clip) else jnp.clip(x0, -clip, clip)
 
 
 def _some(

@@ -21,7 +21,7 @@ from mdcf_jax.models.layers import draw_params
 from mdcf_jax.models.lmae import LMAE, sample_posterior
 from mdcf_jax.ops import boxes, losses, noise_schedule, sampling
 
-SAMPLERS = ('ddim', 'dpm++')
+SAMPLERS = ('ddim', 'dpm++', 'ddim-dawn')
 
 # Frames that pass through the auto-encoders at a time; they need the memory.
 CHUNK = 8
@@ -46,6 +46,8 @@ class DiffusionPhase:
       opening of the mouth, see `_opening_error`; not in the paper. What sound
       does to the noise is little, and is found late without such a hint.
     null_prob: share of samples that learn without sound, pose and blink.
+    null_per_frame: draw that for every frame, as the public code does; a frame
+      without them then has neighbours with them.
     independent_levels: draw a noise level for every frame, not every clip.
     clip: standard deviations at which sampling clips clean latents.
   """
@@ -58,6 +60,7 @@ class DiffusionPhase:
   mouth_weight: float = 0.15
   opening_weight: float = 0.0
   null_prob: float = 0.1
+  null_per_frame: bool = False
   independent_levels: bool = False
   clip: float = 5.0
 
@@ -122,12 +125,13 @@ class DiffusionPhase:
     t = self._levels(rng_t, x0.shape[:2], schedule.num_steps)
     noise = jax.random.normal(rng_noise, x0.shape)
     null_prob = self.null_prob if train else 0.0
+    null_shape = t.shape if self.null_per_frame else t.shape[:1]
     noise_pred = self.denoiser.apply(
       {'params': params},
       noise_schedule.q_sample(schedule, x0, t, noise),
       t,
       _conditions(self._source_features(frozen, batch), batch),
-      null_cond=jax.random.bernoulli(rng_null, null_prob, t.shape[:1]),
+      null_cond=jax.random.bernoulli(rng_null, null_prob, null_shape),
       frame_mask=batch['frame_mask'],
       method='denoise',
     )
@@ -256,7 +260,8 @@ class DiffusionPhase:
       audio_emb, pose, blink: `[B, T, ...]`; frame_mask `[B, T]`.
       source_pose, source_blink, face_box: of the source, `[B, ...]`.
       steps: evaluations of the denoiser in all.
-      sampler: 'ddim' or 'dpm++' (which is deterministic).
+      sampler: 'ddim', 'dpm++' (which is deterministic), or 'ddim-dawn': DDIM
+        with the steps and the threshold of the public code.
       eta: of DDIM: 0 adds no noise on the way, 1 as much as DDPM.
       guidance_scale: 1 needs one evaluation a step, anything else two.
       first, count: which of the steps to take now; `first` may be traced.
@@ -287,9 +292,16 @@ class DiffusionPhase:
       first=first,
       count=count,
     )
-    if sampler == 'ddim':
-      return sampling.ddim(denoise_fn, state, rng_steps, eta=eta, **common)
-    return sampling.dpm_solver(denoise_fn, state, **common)
+    if sampler == 'dpm++':
+      return sampling.dpm_solver(denoise_fn, state, **common)
+    if sampler == 'ddim-dawn':
+      threshold = sampling.dynamic_threshold
+      common |= dict(
+        levels=sampling.reference_levels(steps),
+        clip=functools.partial(threshold, frame_mask=frame_mask),
+        reference_alphas=True,
+      )
+    return sampling.ddim(denoise_fn, state, rng_steps, eta=eta, **common)
 
   def finish(self, model_state: dict, state: sampling.State) -> jax.Array:
     """Latents `[B, T, h, w, C]` in the LMAE's units, after the last step."""

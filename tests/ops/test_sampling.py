@@ -116,3 +116,37 @@ def test_levels_fall_from_the_start_to_zero():
   assert SCHEDULE.sqrt_alphas_cumprod[START + 1] < 0.05
   with pytest.raises(ValueError, match='steps must be in'):
     sampling.sampling_levels(START, 0)
+
+
+def test_levels_of_the_reference():
+  levels = sampling.reference_levels(20)
+  assert levels[0] == 952 and levels[-1] == 47 and len(levels) == 20
+  with pytest.raises(ValueError, match='steps must be in'):
+    sampling.reference_levels(1000)
+
+
+def test_the_threshold_sees_real_frames_only():
+  x0 = jnp.linspace(-2.0, 2.0, 101).reshape(1, 1, -1)
+  padded = jnp.concatenate([x0, jnp.full_like(x0, 1e6)], axis=1)
+  out = sampling.dynamic_threshold(padded, jnp.array([[1.0, 0.0]]))
+  # Nine tenths of the absolute values are below 1.8.
+  np.testing.assert_allclose(out[:, :1], jnp.clip(x0 / 1.8, -1, 1), atol=1e-6)
+  small = 0.3 * x0
+  np.testing.assert_array_equal(
+    sampling.dynamic_threshold(small, jnp.ones((1, 1))), small
+  )
+
+
+def test_the_reference_alphas_give_the_point_too():
+  def exact(xt, t):
+    return noise_schedule.x0_to_noise(SCHEDULE, xt, t, POINT)
+
+  out = advance(
+    'ddim',
+    exact,
+    sampling.start(POINT),
+    levels=sampling.reference_levels(10),
+    reference_alphas=True,
+  ).xt
+  # The last step ends at x0 whatever came before.
+  np.testing.assert_allclose(out, POINT, atol=1e-4)
