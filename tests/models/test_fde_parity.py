@@ -1,170 +1,96 @@
 """The FDE's networks equal the public PyTorch modules, weight for weight."""
 
-import json
-import os
-import pathlib
-import re
-
-import flax
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import traverse_util
 
-from mdcf_jax.models import fde
-from mdcf_jax.ops import pose, resize, warp
-
-PARITY = pathlib.Path(os.environ.get('MDCF_TEST_DATA', '../shared')) / 'parity'
-pytestmark = [
-  pytest.mark.parity,
-  pytest.mark.skipif(
-    not PARITY.is_dir(), reason=f'no parity files in {PARITY}'
-  ),
-]
-DAWN = dict(align_corners=False, padding='zeros')
-
-# From PyTorch's names to ours; the last part is handled by _leaf.
-RENAMES = (
-  (r'^pixelwise_flow_predictor\.', 'flow.'),
-  (r'encoder\.down_blocks\.(\d+)', r'encoder.down_\1'),
-  (r'^down_blocks\.(\d+)', r'down_\1'),
-  (r'^up_blocks\.(\d+)', r'up_\1'),
-  (r'bottleneck\.r(\d+)', r'bottleneck_\1'),
+from mdcf_jax.convert import dawn_lfg
+from mdcf_jax.models.fde import FDE
+from mdcf_jax.ops import resize, warp
+from tests.parity import (
+  assert_equal,
+  channels_last,
+  convert,
+  load,
+  state_dict,
 )
 
-
-def load(name):
-  with np.load(PARITY / f'{name}.npz', allow_pickle=False) as file:
-    return dict(file)
+pytestmark = pytest.mark.parity
 
 
-def _leaf(name, value):
-  """Collection, leaf name and value in our layout."""
-  batch_norm = 'norm' in name.split('.')[-2]
-  leaf = name.split('.')[-1]
-  if batch_norm:
-    names = dict(weight='scale', bias='bias')
-    stats = dict(running_mean='mean', running_var='var')
-    if leaf in names:
-      return 'params', names[leaf], value
-    return 'batch_stats', stats[leaf], value
-  if leaf == 'weight':
-    order = (2, 3, 1, 0) if value.ndim == 4 else (1, 0)
-    return 'params', 'kernel', value.transpose(order)
-  return 'params', 'bias', value
+@pytest.fixture(scope='module')
+def public():
+  """The three networks of one checkpoint: FDE, variables, reference arrays."""
+  names = ('generator', 'region_predictor', 'bg_predictor')
+  arrays = {name: load(name) for name in names}
+  given = {}
+  for name in names:
+    given |= state_dict(arrays[name], f'{name}.')
+  model, variables = convert(dawn_lfg, given)
+  return FDE(**model['fde']), variables, arrays
 
 
-def convert(arrays, prefix='sd/', num_up=0):
-  """A PyTorch state_dict as our variables."""
-  flat = {}
-  for key, value in arrays.items():
-    if not key.startswith(prefix):
-      continue
-    name = key[len(prefix) :]
-    if name.endswith(('num_batches_tracked', 'down.weight')):
-      continue
-    for pattern, new in RENAMES:
-      name = re.sub(pattern, new, name)
-    # Decoder blocks are numbered from the bottom there, from the top here.
-    name = re.sub(
-      r'decoder\.up_blocks\.(\d+)',
-      lambda m: f'up_{num_up - 1 - int(m[1])}',
-      name,
-    )
-    collection, leaf, value = _leaf(name, value)
-    path = (collection, *name.split('.')[:-1], leaf)
-    flat[path] = jnp.asarray(value)
-  return flax.traverse_util.unflatten_dict(flat)
+def run(public, function, *args, **kwargs):
+  """Applies `function(fde, *args)`, in one program."""
+  fde, variables, _ = public
+  return jax.jit(
+    lambda *args: fde.apply(variables, *args, method=function, **kwargs)
+  )(*args)
 
 
-def nhwc(x):
-  return jnp.asarray(np.moveaxis(x, 1, -1))
+def test_the_constructors_arguments_are_found(public):
+  fde, _, arrays = public
+  for name, found in (
+    ('region_predictor', fde.region),
+    ('bg_predictor', fde.background),
+  ):
+    meta = arrays[name]['meta']
+    assert {k: meta[k] for k in found} == dict(found)
+  meta = arrays['generator']['meta']
+  assert dict(fde.flow) == meta['flow']
+  assert fde.scale == 2 ** meta['gen']['num_down_blocks']
+  for name in ('block_expansion', 'max_features', 'num_bottleneck_blocks'):
+    assert fde.generator[name] == meta['gen'][name]
 
 
-def assert_equal(ours, theirs):
-  """Float32 rounding through a deep network, relative to the largest value."""
-  scale = np.abs(theirs).max()
-  np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5 * scale)
-
-
-def test_region_predictor():
-  arrays = load('region_predictor')
-  meta = json.loads(str(arrays['meta']))
-  module = fde.RegionPredictor(
-    num_regions=4,
-    block_expansion=meta['block_expansion'],
-    num_blocks=meta['num_blocks'],
-    max_features=meta['max_features'],
+def test_region_predictor(public):
+  arrays = public[2]['region_predictor']
+  out = run(
+    public,
+    lambda fde, x: fde.region_predictor(x, train=False),
+    channels_last(arrays['in/image']),
   )
-  variables = convert(arrays, num_up=meta['num_blocks'])
-  out = module.apply(variables, nhwc(arrays['in/image']), train=False)
   for name in ('shift', 'covar'):
-    assert_equal(out[name], arrays[f'out/{name}'])
-  assert_equal(out['heatmap'], np.moveaxis(arrays['out/heatmap'], 1, -1))
+    assert_equal(out[name], arrays[f'out/{name}'], name)
+  assert_equal(out['heatmap'], channels_last(arrays['out/heatmap']), 'heatmap')
   # Signs of singular vectors are arbitrary.
-  theirs = arrays['out/affine']
-  square = lambda a: a @ np.swapaxes(a, -1, -2)
-  assert_equal(square(np.asarray(out['affine'])), square(theirs))
+  ours, theirs = np.asarray(out['affine']), arrays['out/affine']
+  assert_equal(square(ours), square(theirs), 'affine')
+  # Columns of ours are those vectors times roots of the singular values.
+  lengths = np.linalg.norm(ours, axis=-2).reshape(-1, 2)
+  values = np.diagonal(arrays['out/d'], axis1=1, axis2=2)  # Already roots.
+  assert_equal(lengths, values, 'd')
+  vectors = ours.reshape(-1, 2, 2) / lengths[:, None]
+  u = arrays['out/u']
+  signs = np.sign(np.sum(vectors * u, axis=1, keepdims=True))
+  assert_equal(vectors * signs, u, 'u')
 
 
-def test_background_predictor():
-  arrays = load('bg_predictor')
-  meta = json.loads(str(arrays['meta']))
-  module = fde.BackgroundPredictor(
-    block_expansion=meta['block_expansion'],
-    num_blocks=meta['num_blocks'],
-    max_features=meta['max_features'],
-  )
-  matrix = module.apply(
-    convert(arrays),
-    nhwc(arrays['in/source']),
-    nhwc(arrays['in/driving']),
-    train=False,
+def square(a):
+  return a @ np.swapaxes(a, -1, -2)
+
+
+def test_background_predictor(public):
+  arrays = public[2]['bg_predictor']
+  matrix = run(
+    public,
+    lambda fde, *x: fde.background_predictor(*x, train=False),
+    channels_last(arrays['in/source']),
+    channels_last(arrays['in/driving']),
   )
   assert_equal(matrix, arrays['out/matrix'])
-
-
-class Networks(fde.nn.Module):
-  """The reference's generator holds the flow predictor as well."""
-
-  flow: dict
-  gen: dict
-
-  def setup(self):
-    self.flow_predictor = fde.FlowPredictor(**self.flow, **DAWN)
-    self.generator = fde.Generator(**self.gen, **DAWN)
-
-  def __call__(self, source, source_regions, driving_regions, bg, *, train):
-    grid, occlusion = self.flow_predictor(
-      source, source_regions, driving_regions, bg, train=train
-    )
-    features = self.generator.encode(source, train=train)
-    return (
-      grid,
-      occlusion,
-      features[-1],
-      self.generator.decode(features, grid, occlusion, train=train),
-    )
-
-  def decode(self, source, grid, occlusion):
-    features = self.generator.encode(source, train=False)
-    return self.generator.decode(features, grid, occlusion, train=False)
-
-
-def build_generator(arrays):
-  meta = json.loads(str(arrays['meta']))
-  gen = dict(meta['gen'])
-  networks = Networks(flow=meta['flow'], gen=gen)
-  flat = flax.traverse_util.flatten_dict(
-    convert(arrays, num_up=meta['flow']['num_blocks'])
-  )
-  renamed = {}
-  for path, value in flat.items():
-    if path[1] == 'flow':
-      path = (path[0], 'flow_predictor', *path[2:])
-    else:
-      path = (path[0], 'generator', *path[1:])
-    renamed[path] = value
-  return networks, flax.traverse_util.unflatten_dict(renamed)
 
 
 def generator_inputs(arrays):
@@ -175,78 +101,80 @@ def generator_inputs(arrays):
     }
     for which in ('source', 'driving')
   ]
-  return (
-    nhwc(arrays['in/source']),
-    *regions,
-    jnp.asarray(arrays['in/bg_params']),
+  source = channels_last(arrays['in/source'])
+  return source, *regions, jnp.asarray(arrays['in/bg_params'])
+
+
+def generate(fde, source, *motion, train=False):
+  """The public generator: dynamics, E(x_src), and the picture."""
+  grid, occlusion = fde.flow_predictor(source, *motion, train=train)
+  features = fde.image_generator.encode(source, train=train)
+  picture = fde.image_generator.decode(features, grid, occlusion, train=train)
+  return grid, occlusion, features[-1], picture
+
+
+def decode(fde, source, grid, occlusion):
+  features = fde.image_generator.encode(source, train=False)
+  return fde.image_generator.decode(features, grid, occlusion, train=False)
+
+
+def test_generator(public):
+  arrays = public[2]['generator']
+  outputs = run(public, generate, *generator_inputs(arrays))
+  grid, occlusion, features, picture = outputs
+  for ours, name in (
+    (occlusion, 'occlusion_map'),
+    (features, 'bottle_neck_feat'),
+    (features, 'fea'),
+    (picture, 'prediction'),
+  ):
+    assert_equal(ours, channels_last(arrays[f'out/{name}']), name)
+  assert_equal(grid, arrays['out/optical_flow'], 'optical_flow')
+  # The source alone, moved; not part of our decoder.
+  source = channels_last(arrays['in/source'])
+  resized = resize.resize_bilinear(grid, source.shape[1:3], align_corners=False)
+  moved = warp.warp(source, resized, **dawn_lfg.REFERENCE)
+  assert_equal(moved, channels_last(arrays['out/deformed']), 'deformed')
+
+
+@pytest.mark.parametrize(
+  'grid, occlusion, name',
+  [
+    ('out/optical_flow', 'out/occlusion_map', 'forward_with_flow'),
+    ('in/random_flow', 'in/random_occ', 'forward_with_flow_random'),
+  ],
+)
+def test_decoding_given_dynamics(public, grid, occlusion, name):
+  arrays = public[2]['generator']
+  source, occlusion = arrays['in/source'], arrays[occlusion]
+  picture = run(
+    public,
+    decode,
+    channels_last(source),
+    jnp.asarray(arrays[grid]),
+    channels_last(occlusion),
   )
+  assert_equal(picture, channels_last(arrays[f'out/{name}']))
 
 
-def test_generator():
-  arrays = load('generator')
-  networks, variables = build_generator(arrays)
-  grid, occlusion, features, prediction = networks.apply(
-    variables, *generator_inputs(arrays), train=False
+def test_generator_in_training_mode(public):
+  arrays, trained = public[2]['generator'], load('generator_train_mode')
+  outputs, state = run(
+    public,
+    lambda *args: generate(*args, train=True),
+    *generator_inputs(arrays),
+    mutable=['batch_stats'],
   )
-  assert_equal(grid, arrays['out/optical_flow'])
-  assert_equal(occlusion, np.moveaxis(arrays['out/occlusion_map'], 1, -1))
-  assert_equal(features, np.moveaxis(arrays['out/bottle_neck_feat'], 1, -1))
-  assert_equal(prediction, np.moveaxis(arrays['out/prediction'], 1, -1))
-  random = networks.apply(
-    variables,
-    nhwc(arrays['in/source']),
-    jnp.asarray(arrays['in/random_flow']),
-    nhwc(arrays['in/random_occ']),
-    method='decode',
-  )
-  theirs = arrays['out/forward_with_flow_random']
-  assert_equal(random, np.moveaxis(theirs, 1, -1))
-
-
-def test_generator_in_training_mode():
-  arrays, trained = load('generator'), load('generator_train_mode')
-  networks, variables = build_generator(arrays)
-  outputs, state = networks.apply(
-    variables, *generator_inputs(arrays), train=True, mutable=['batch_stats']
-  )
-  assert_equal(outputs[0], trained['out/optical_flow'])
-  assert_equal(outputs[3], np.moveaxis(trained['out/prediction'], 1, -1))
-  after = {
-    'sd/' + key.removeprefix('out/running_after/'): value
-    for key, value in trained.items()
-    if key.startswith('out/running_after/')
-  }
-  after['meta'] = arrays['meta']
-  expected = build_generator(after)[1]['batch_stats']
-  flat = flax.traverse_util.flatten_dict(state['batch_stats'])
-  expected = flax.traverse_util.flatten_dict(expected)
-  assert set(flat) == set(expected)
-  for path, value in expected.items():
-    assert_equal(flat[path], value)
-
-
-def test_primitives():
-  arrays = load('primitives')
-  x, grid = nhwc(arrays['in/x']), jnp.asarray(arrays['in/grid'])
-  for padding in ('zeros', 'reflection'):
-    out = warp.warp(x, grid, align_corners=False, padding=padding)
-    theirs = arrays[f'out/grid_sample_{padding}_ac_false']
-    assert_equal(out, np.moveaxis(theirs, 1, -1))
-  resized = resize.resize_bilinear(x, (26, 32), align_corners=False)
-  theirs = arrays['out/resize_bilinear_ac_false_32x26']
-  assert_equal(resized, np.moveaxis(theirs, 1, -1))
-  up = np.moveaxis(arrays['out/resize_nearest_x2'], 1, -1)
-  assert_equal(resize.upsample_nearest(x), up)
-  pooled = np.moveaxis(arrays['out/avg_pool2'], 1, -1)
-  assert_equal(resize.average_pool(x), pooled)
-  assert_equal(warp.identity_grid(5, 7), arrays['out/coordinate_grid_5x7'])
-  for factor in (2, 4, 8):
-    out = resize.antialias_downsample(nhwc(arrays['in/aa']), factor)
-    theirs = arrays[f'out/antialias_{1 / factor}']
-    assert_equal(out, np.moveaxis(theirs, 1, -1))
-  axes = np.asarray(pose.principal_axes(jnp.asarray(arrays['in/cov'])))
-  assert_equal(axes @ np.swapaxes(axes, -1, -2), arrays['in/cov'])
-  heat = pose.gaussian(
-    jnp.asarray(arrays['in/center']), jnp.asarray(arrays['in/cov']), 8, 8
-  )
-  assert_equal(heat, np.moveaxis(arrays['out/gaussian_cov'], 1, -1))
+  assert_equal(outputs[0], trained['out/optical_flow'], 'optical_flow')
+  theirs = channels_last(trained['out/prediction'])
+  assert_equal(outputs[3], theirs, 'prediction')
+  table = dawn_lfg.table(vars(public[0]))
+  flat = traverse_util.flatten_dict(state, sep='/')
+  seen = 0
+  for key, theirs in trained.items():
+    if key.startswith('out/running_after/'):
+      name = key.removeprefix('out/running_after/')
+      assert_equal(flat[table[f'generator.{name}'].path], theirs, name)
+      seen += 1
+  ours = [path for path in flat if 'region' not in path]
+  assert seen == len([path for path in ours if 'background' not in path])

@@ -1,7 +1,6 @@
 """PBNet: parity with the public modules, padding, length, structure."""
 
 import functools
-import json
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +8,10 @@ import numpy as np
 import pytest
 
 from configs import models
-from mdcf_jax.models import pbnet
+from mdcf_jax.convert import dawn_pbnet
 from mdcf_jax.models.pbnet import PBNet
 from mdcf_jax.models.transformer import band_attention
+from tests import parity
 
 TINY = models.SIZES['tiny']['pbnet']
 
@@ -35,119 +35,37 @@ def _apply(net, method, *args):
   return jax.jit(lambda *args: net.apply(*args, method=method))(*args)
 
 
-def _public_params(sd, num_layers):
-  """The public state dict under our names."""
-  params = {}
-
-  def put(path, value):
-    *parents, leaf = path.split('/')
-    node = params
-    for name in parents:
-      node = node.setdefault(name, {})
-    node[leaf] = jnp.asarray(value)
-
-  def dense(path, name):
-    put(f'{path}/kernel', sd[f'{name}.weight'].T)
-    if f'{name}.bias' in sd:
-      put(f'{path}/bias', sd[f'{name}.bias'])
-
-  def norm(path, name):
-    put(f'{path}/scale', sd[f'{name}.weight'])
-    put(f'{path}/bias', sd[f'{name}.bias'])
-
-  def fused(path, weight, bias=None):
-    """One projection to q, k and v becomes three."""
-    for i, name in enumerate(('to_q', 'to_k', 'to_v')):
-      put(f'{path}/{name}/kernel', np.split(sd[weight], 3)[i].T)
-      if bias:
-        put(f'{path}/{name}/bias', np.split(sd[bias], 3)[i])
-
-  encoder, decoder = 'encoder.', 'decoder.'
-  dense('encoder_reference', f'{encoder}firstposeEmbedding')
-  dense('encoder_delta', f'{encoder}poseEmbedding')
-  dense('encoder_audio', f'{encoder}audioEmbedding')
-  dense('to_mean', f'{encoder}mu_layer')
-  dense('to_logvar', f'{encoder}sigma_layer')
-  dense('decoder_reference', f'{decoder}firstposeEmbedding')
-  dense('decoder_audio', f'{decoder}audioEmbedding')
-  dense('to_memory', f'{decoder}ztimelinear')
-  dense('query', f'{decoder}init_proj')
-  dense('to_delta', f'{decoder}finallayer')
-  table = 'relative_attention_bias.weight'
-  put('self_bias/table', sd[f'{decoder}time_rel_pos_bias_tgt.{table}'])
-  put('memory_bias/table', sd[f'{decoder}time_rel_pos_bias_mem.{table}'])
-  first = f'{decoder}init_temporal_attn.fn'
-  fused('query_attention', f'{first}.fn.to_qkv.weight')
-  dense('query_attention/to_out', f'{first}.fn.to_out')
-  put('query_norm/scale', sd[f'{first}.norm.gamma'].ravel())
-  for i in range(num_layers):
-    theirs, ours = f'encoder.seqTransEncoder.layers.{i}', f'encoder_layers_{i}'
-    name = f'{theirs}.self_attn'
-    fused(
-      f'{ours}/self_attention', f'{name}.in_proj_weight', f'{name}.in_proj_bias'
-    )
-    dense(f'{ours}/self_attention/to_out', f'{name}.out_proj')
-    dense(f'{ours}/ff_1', f'{theirs}.linear1')
-    dense(f'{ours}/ff_2', f'{theirs}.linear2')
-    norm(f'{ours}/norm_1', f'{theirs}.norm1')
-    norm(f'{ours}/norm_3', f'{theirs}.norm2')
-
-    theirs = f'decoder.seqTransDecoder.decoder_layers.{i}'
-    ours = f'decoder_layers_{i}'
-    fused(f'{ours}/self_attention', f'{theirs}.self_attn.to_qkv.weight')
-    dense(f'{ours}/self_attention/to_out', f'{theirs}.self_attn.to_out')
-    for name in ('to_q', 'to_k', 'to_v', 'to_out'):
-      dense(f'{ours}/cross_attention/{name}', f'{theirs}.multihead_attn.{name}')
-    dense(f'{ours}/ff_1', f'{theirs}.ffn.linear1')
-    dense(f'{ours}/ff_2', f'{theirs}.ffn.linear2')
-    for j in (1, 2, 3):
-      norm(f'{ours}/norm_{j}', f'{theirs}.layer_norm{j}')
-  return params
-
-
 @pytest.mark.parity
 @pytest.mark.parametrize('name', ['pose', 'blink'])
-def test_reference_options_equal_the_public_module(test_data, name):
-  path = test_data / 'parity' / f'pbnet_{name}.npz'
-  if not path.is_file():
-    pytest.skip(f'no reference output {path}')
-  data = np.load(path, allow_pickle=False)
-  meta = json.loads(str(data['meta']))
-  motion_dim = meta['pos_dim'] + meta['eye_dim']
-  net = PBNet(
-    latent_dim=meta['audio_latent_dim'],
-    motion_dim=motion_dim,
-    reference_dim=meta['pose_latent_dim'],
-    audio_dim=meta['audio_latent_dim'],
-    num_layers=meta['num_layers'],
-    num_heads=meta['num_heads'],
-    ff_dim=meta['ff_size'],
-    num_buckets=meta['num_buckets'],
-    max_distance=meta['max_distance'],
-    motion_center=(0.0,) * motion_dim,
-    motion_scale=(1.0,) * motion_dim,
-    **pbnet.REFERENCE,
-  )
-  motion, audio_emb = data['in/x'], data['in/y']
+def test_reference_options_equal_the_public_module(name):
+  arrays = parity.load(f'pbnet_{name}')
+  model, variables = parity.convert(dawn_pbnet, parity.state_dict(arrays))
+  meta, model = arrays['meta'], model['pbnet']
+  for ours, theirs in dict(
+    latent_dim='audio_latent_dim',
+    reference_dim='pose_latent_dim',
+    audio_dim='audio_latent_dim',
+    num_layers='num_layers',
+    num_heads='num_heads',
+    ff_dim='ff_size',
+    num_buckets='num_buckets',
+    max_distance='max_distance',
+  ).items():
+    assert model[ours] == meta[theirs], ours
+  dim = model['motion_dim']
+  assert dim == meta['pos_dim'] + meta['eye_dim']
+  # The fixture's motion is already in the network's units.
+  units = dict(motion_center=(0.0,) * dim, motion_scale=(1.0,) * dim)
+  net = PBNet(**model | units)
+  motion, audio_emb = arrays['in/x'], arrays['in/y']
   mask = jnp.ones(motion.shape[:2])
-  sd = {k[3:]: data[k] for k in data.files if k.startswith('sd/')}
-  variables = {'params': _public_params(sd, meta['num_layers'])}
-  rng = jax.random.key(0)
-  expected = jax.eval_shape(
-    lambda: net.init(rng, motion, audio_emb, mask, rng=rng)
-  )
-  assert jax.tree.map(jnp.shape, variables) == jax.tree.map(
-    lambda x: x.shape, expected
-  )
   mean, logvar, _ = _apply(net, 'encode', variables, motion, audio_emb, mask)
-  z = data['in/z'].swapaxes(0, 1)  # Theirs is [T, B, Z].
+  # Theirs are [T, B, Z].
+  parity.assert_equal(mean, arrays['out/mu'].swapaxes(0, 1), 'mu')
+  parity.assert_equal(logvar, arrays['out/logvar'].swapaxes(0, 1), 'logvar')
+  z = arrays['in/z'].swapaxes(0, 1)
   output, _ = _apply(net, 'decode', variables, z, audio_emb, motion[:, 0], mask)
-  # Float32 sums in another order, on values up to 5.
-  np.testing.assert_allclose(mean, data['out/mu'].swapaxes(0, 1), atol=2e-5)
-  np.testing.assert_allclose(
-    logvar, data['out/logvar'].swapaxes(0, 1), atol=2e-5
-  )
-  np.testing.assert_allclose(output, data['out/output'], atol=2e-5)
+  parity.assert_equal(output, arrays['out/output'], 'output')
 
 
 @pytest.mark.parametrize('length, window', [(40, 100), (45, 6)])
