@@ -77,7 +77,7 @@ def get_config(phase: str, variant: str = 'base') -> ConfigDict:
   config.ablations = ablations  # Names; what they change is applied already.
 
   config.model = ConfigDict(models.SIZES[size])  # Keywords of linen modules.
-  config.audio_encoder = 'mel'  # What audio_emb is; 'mel' has 320 numbers.
+  config.audio_encoder = 'mel'  # Or hubert-base, hubert-large, as prepared.
   # Features of the perceptual loss: 'vgg19' (real weights) or 'random'
   # (seeded, untrained), and the safetensors file of the former.
   config.perceptual = 'vgg19' if size == 'base' else 'random'

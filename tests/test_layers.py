@@ -8,7 +8,8 @@ import pytest
 ALLOWED = {
   'errors': (),
   'visualize': (),
-  'inputs': ('errors', 'media', 'data'),
+  'inputs': ('errors', 'media', 'data', 'speech'),
+  'speech': ('errors', 'data', 'models', 'weights'),
   'ops': ('ops',),
   'models': ('ops', 'models', 'errors'),
   'phases': ('ops', 'models', 'phases', 'visualize', 'errors'),

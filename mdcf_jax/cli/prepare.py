@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from mdcf_jax import speech
 from mdcf_jax.data.clips import Clip, assign_splits, find_clips, read_manifest
 from mdcf_jax.errors import InputError
 
@@ -64,6 +65,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument('--seed', type=int, default=0, help='of that split')
   parser.add_argument(
+    '--hubert',
+    metavar='PATH',
+    help='hubert.safetensors, or a folder with it: audio features of HuBERT '
+    'in the place of log-mel; each worker holds the weights',
+  )
+  parser.add_argument(
     '--face_model', metavar='FILE', help='face_landmarker.task'
   )
 
@@ -78,7 +85,9 @@ def run(args: argparse.Namespace) -> int:
   clips = read_manifest(given) if args.manifest else find_clips(given)
   if not clips:
     raise InputError(f'{given}: there are no videos in it')
-  with _work_folder(output, args.resolution) as work:
+  with _work_folder(
+    output, args.resolution, speech.describe(args.hubert)
+  ) as work:
     results = _prepare_all(clips, work / 'clips', args)
     kept = [clip for clip in clips if results[clip.id] is None]
     _write_report(work / 'clips.csv', clips, results)
@@ -120,14 +129,14 @@ def _check_arguments(args: argparse.Namespace) -> None:
 
 @contextlib.contextmanager
 def _work_folder(
-  output: pathlib.Path, resolution: int
+  output: pathlib.Path, resolution: int, audio: dict[str, Any]
 ) -> Iterator[pathlib.Path]:
   """Yields the folder of unfinished work, emptied if made differently.
 
   It stays for the next run only if there is a clip to continue from.
   """
   work = output.with_name(output.name + '.work')
-  settings = json.dumps({'format': 2, 'resolution': resolution})
+  settings = json.dumps({'format': 2, 'resolution': resolution} | audio)
   stored = work / 'settings.json'
   try:
     if stored.exists() and stored.read_text() != settings:
@@ -176,6 +185,7 @@ def _prepare_all(
     folder=folder,
     resolution=args.resolution,
     face_model=args.face_model,
+    hubert=args.hubert,
   )
   results: dict[str, str | None] = {}
   # Not fork: JAX, PyAV and MediaPipe have threads that do not survive it.
@@ -238,7 +248,11 @@ def _check_faces(face_model: str | None) -> None:
 
 
 def prepare_clip(
-  clip: Clip, folder: pathlib.Path, resolution: int, face_model: str | None
+  clip: Clip,
+  folder: pathlib.Path,
+  resolution: int,
+  face_model: str | None,
+  hubert: str | None = None,
 ) -> str | None:
   """Turns one video into records in `folder`, unless they are there already.
 
@@ -255,10 +269,10 @@ def prepare_clip(
     return None
   names, reasons = [], []
   try:
-    for piece, frames, waveform in _read_pieces(clip, resolution):
+    for piece, frames, *sound in _read_pieces(clip, resolution, hubert):
       name = f'{clip.id}.{piece}' if piece else clip.id
       try:
-        record = _to_record(clip, name, frames, waveform, face_model)
+        record = _to_record(clip, name, frames, *sound, face_model)
       except InputError as error:
         reasons.append(str(error))
         continue
@@ -292,12 +306,12 @@ def _sound(clip: Clip) -> pathlib.Path:
 
 
 def _read_pieces(
-  clip: Clip, resolution: int
-) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
-  """Yields (number, frames, waveform or None) of a video, piece by piece.
+  clip: Clip, resolution: int, hubert: str | None
+) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+  """Yields (number, frames, waveform, audio_emb) of a video, piece by piece.
 
   A record is read as a whole, and so is a piece here: neither may grow with
-  the length of the video.
+  the length of the video. Without sound the last two are empty.
   """
   from mdcf_jax.data import records
   from mdcf_jax.media import audio, video
@@ -306,8 +320,9 @@ def _read_pieces(
     waveform = audio.read_audio(_sound(clip))
   else:
     waveform = audio.read_video_audio(clip.path)
-  if waveform is not None and not len(waveform):
-    waveform = None
+  if waveform is None:
+    waveform = np.zeros(0, np.float32)
+  encode = speech.of_pieces(waveform, hubert)
   stream = video.iter_frames(clip.path, records.FPS, resolution)
   for piece in itertools.count():
     frames = list(itertools.islice(stream, MAX_FRAMES))
@@ -318,22 +333,25 @@ def _read_pieces(
     start = piece * MAX_FRAMES * records.SAMPLES_PER_FRAME
     length = len(frames) * records.SAMPLES_PER_FRAME
     sound = waveform
-    if waveform is not None:
+    if len(waveform):
       sound = waveform[start : start + length]
       # Sound and picture of a file rarely end at the same instant.
       sound = np.pad(sound, (0, length - len(sound)))
-    yield piece, np.stack(frames), sound
+    first = piece * MAX_FRAMES
+    audio_emb = encode(sound, slice(first, first + len(frames)))
+    yield piece, np.stack(frames), sound, audio_emb
 
 
 def _to_record(
   clip: Clip,
   name: str,
   frames: np.ndarray,
-  waveform: np.ndarray | None,
+  waveform: np.ndarray,
+  audio_emb: np.ndarray,
   face_model: str | None,
 ) -> dict[str, Any]:
-  """Finds the face, computes the features, compresses the pictures."""
-  from mdcf_jax.data import mel, records
+  """Finds the face, compresses the pictures."""
+  from mdcf_jax.data import records
   from mdcf_jax.media import faces
 
   track = faces.track_faces(frames, model_path=face_model, name=clip.path)
@@ -342,12 +360,8 @@ def _to_record(
     raise InputError(
       f'{clip.path}: a face in only {detected.sum()} of {len(frames)} frames'
     )
-  audio_emb = np.zeros((0, records.AUDIO_DIM), np.float16)
-  samples = np.zeros(0, np.int16)
-  if waveform is not None:
-    audio_emb = mel.log_mel(waveform, len(frames)).astype(np.float16)
-    waveform = np.nan_to_num(waveform, posinf=0.0, neginf=0.0)
-    samples = np.round(np.clip(waveform, -1, 1) * 32767).astype(np.int16)
+  waveform = np.nan_to_num(waveform, posinf=0.0, neginf=0.0)
+  samples = np.round(np.clip(waveform, -1, 1) * 32767).astype(np.int16)
   return {
     'frames': [records.encode_jpeg(frame) for frame in frames],
     'waveform': samples,

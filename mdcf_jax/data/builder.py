@@ -35,12 +35,14 @@ class ClipInfo:
   has_audio: bool
 
 
-def features() -> tfds.features.FeaturesDict:
-  """The stored form of a record, see `records`."""
+def features(audio_dim: int) -> tfds.features.FeaturesDict:
+  """The stored form of a record with `audio_emb [T, audio_dim]`."""
   text = tfds.features.Scalar(np.object_)
+  shapes = {key: shape for key, (_, shape) in records.ARRAYS.items()}
+  shapes['audio_emb'] = None, audio_dim
   arrays = {
-    key: tfds.features.Tensor(shape=shape, dtype=dtype)
-    for key, (dtype, shape) in records.ARRAYS.items()
+    key: tfds.features.Tensor(shape=shapes[key], dtype=dtype)
+    for key, (dtype, _) in records.ARRAYS.items()
   }
   return tfds.features.FeaturesDict(
     {
@@ -59,6 +61,7 @@ class TalkingHeads(tfds.core.GeneratorBasedBuilder):
   Attributes:
     clips: for each split, the files that `records.save` wrote. Only needed to
       build; reading needs the folder alone.
+    audio_dim: numbers of `audio_emb` per frame.
   """
 
   VERSION = tfds.core.Version('1.0.0')
@@ -73,15 +76,17 @@ class TalkingHeads(tfds.core.GeneratorBasedBuilder):
     self,
     *,
     clips: Mapping[str, Sequence[os.PathLike]] | None = None,
+    audio_dim: int = records.AUDIO_ENCODERS['mel'],
     **kwargs: Any,
   ):
     self.clips = clips or {}
+    self.audio_dim = audio_dim
     super().__init__(**(dict(file_format=FILE_FORMAT) | kwargs))
 
   def _info(self) -> tfds.core.DatasetInfo:
     return tfds.core.DatasetInfo(
       builder=self,
-      features=features(),
+      features=features(self.audio_dim),
       description='Talking heads, square, 25 fps, with 16 kHz speech.',
     )
 
@@ -116,8 +121,12 @@ def build(
   clips = {split: list(paths) for split, paths in clips.items() if paths}
   if not clips:
     raise InputError(f'{data_dir}: there are no clips to build a dataset of')
+  first = records.load(next(iter(clips.values()))[0])
+  audio_dim = first['audio_emb'].shape[1]
   with _quiet(), _temporary() as unused:
-    builder = TalkingHeads(clips=clips, data_dir=os.fspath(data_dir))
+    builder = TalkingHeads(
+      clips=clips, audio_dim=audio_dim, data_dir=os.fspath(data_dir)
+    )
     builder.download_and_prepare(download_dir=unused)
   folder = pathlib.Path(os.fspath(builder.data_dir))
   write_index(folder)
@@ -208,6 +217,12 @@ def open_source(folder: str | os.PathLike, split: str) -> Records:
     raise InputError(f'{folder}: no split {split!r}; it has {splits}')
   with reading(folder):
     return Records(folder, split, builder.as_data_source(split=split))
+
+
+def audio_dim(folder: str | os.PathLike) -> int:
+  """Numbers of `audio_emb` per frame in a dataset; see `open_source`."""
+  features = _reader(_find(pathlib.Path(folder))).info.features
+  return features['audio_emb'].shape[-1]
 
 
 def _reader(folder: pathlib.Path) -> tfds.core.DatasetBuilder:

@@ -21,7 +21,7 @@
   )
 
 Also read: `config.phase`, `config.resolution`, `config.batch_size` (of all
-processes together), `config.seed`.
+processes together), `config.seed`, `config.audio_encoder`.
 
 The order of samples depends on the seed and the step alone: every process
 draws the same global stream, sample i with a generator seeded by i, and takes
@@ -272,9 +272,11 @@ def _open(config: Any, split: str) -> tuple[Any, list[Any]]:
 
   data = config.data
   if data.dir:
+    _check_audio(config, builder.audio_dim(data.dir))
     source = builder.open_source(data.dir, split)
     infos = builder.read_index(data.dir, split)
     return CachedClips(source, int(data.cache_gb * 1e9)), infos
+  _check_audio(config, records.AUDIO_ENCODERS['mel'])
   if split not in ('train', 'val'):
     raise InputError(f'synthetic data has no split {split!r}')
   count = data.synthetic_clips
@@ -287,6 +289,17 @@ def _open(config: Any, split: str) -> tuple[Any, list[Any]]:
     for i in range(count)
   ]
   return source, infos
+
+
+def _check_audio(config: Any, audio_dim: int) -> None:
+  """Raises InputError if the phase wants features of another encoder."""
+  wanted = records.AUDIO_ENCODERS[config.audio_encoder]
+  if config.phase in ('diffusion', 'pbnet') and audio_dim != wanted:
+    raise InputError(
+      f'{config.data.dir or "synthetic data"} has {audio_dim} audio features '
+      f'per frame, config.audio_encoder={config.audio_encoder} needs {wanted}; '
+      'mdcf prepare --hubert writes those of HuBERT'
+    )
 
 
 def _mix(seed: int, split: str) -> int:

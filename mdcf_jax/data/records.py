@@ -4,7 +4,7 @@
 |---|---|
 | `frames` | list of T JPEG files (bytes), square, 25 fps |
 | `waveform` | int16 `[samples]`, 16 kHz mono; empty when the clip is silent |
-| `audio_emb` | float16 `[T, 320]`; `[0, 320]` when the clip is silent |
+| `audio_emb` | float16 `[T, D]`, D by its encoder; `[0, D]` in silence |
 | `pose` | float32 `[T, 6]`: yaw, pitch, roll in degrees, x, y, s |
 | `blink` | float32 `[T, 2]`: eye aspect ratios, left and right |
 | `face_box`, `mouth_box` | float32 `[T, 4]`: (x0, y0, x1, y1) in [0, 1] |
@@ -25,13 +25,14 @@ from PIL import Image
 
 from mdcf_jax.errors import InputError
 
-AUDIO_DIM = 320
+# What computes audio_emb, and how many numbers D it gives per frame.
+AUDIO_ENCODERS = {'mel': 320, 'hubert-base': 768, 'hubert-large': 1024}
 FPS = 25.0
 SAMPLES_PER_FRAME = 640
 TEXT_KEYS = ('id', 'identity', 'source')
 ARRAYS = {
   'waveform': (np.int16, (None,)),
-  'audio_emb': (np.float16, (None, AUDIO_DIM)),
+  'audio_emb': (np.float16, (None, None)),
   'pose': (np.float32, (None, 6)),
   'blink': (np.float32, (None, 2)),
   'face_box': (np.float32, (None, 4)),
@@ -72,7 +73,12 @@ def validate(record: Mapping[str, Any]) -> None:
   num_frames = len(record['frames'])
   for key, (dtype, shape) in ARRAYS.items():
     value = record[key]
-    if value.dtype != dtype or value.shape[1:] != shape[1:]:
+    fits = len(value.shape) == len(shape) and all(
+      expected in (None, size) for size, expected in zip(value.shape, shape)
+    )
+    if key == 'audio_emb':
+      fits = fits and value.shape[1] in AUDIO_ENCODERS.values()
+    if value.dtype != dtype or not fits:
       raise InputError(f'clip {name}: {key} is {value.dtype} {value.shape}')
     lengths = {num_frames}
     if key == 'audio_emb':

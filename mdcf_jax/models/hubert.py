@@ -7,6 +7,7 @@ are computed in pieces with exactly the overlap that they need, attention for a
 block of queries at a time. How they are cut changes nothing but rounding.
 """
 
+import functools
 import math
 from typing import Any
 
@@ -255,3 +256,42 @@ class TransformerLayer(nn.Module):
     weights = jax.nn.softmax(jnp.where(allowed, scores, MASKED), axis=-1)
     out = jnp.einsum('bhqk,bhkd->bhqd', weights.astype(v.dtype), v)
     return einops.rearrange(out, 'b h q d -> b q (h d)')
+
+
+def encode(
+  module: HuBERT, variables: Any, waveform: np.ndarray, num_frames: int
+) -> np.ndarray:
+  """Features of a recording at the frame rate of its video.
+
+  Args:
+    module, variables: HuBERT.
+    waveform: `[samples]`, 16 kHz mono; NaN and infinity count as silence.
+    num_frames: of the video.
+
+  Returns:
+    `[num_frames, D]` float32.
+  """
+  waveform = np.asarray(waveform)
+  if waveform.ndim != 1:
+    raise ValueError(f'waveform must be [samples], not {waveform.shape}')
+  waveform = np.nan_to_num(waveform, nan=0, posinf=0, neginf=0)
+  size = max(len(waveform), RECEPTIVE_FIELD)
+  padded = np.zeros((1, bucket_size(size)), np.float32)
+  padded[0, : len(waveform)] = waveform
+  features = _apply(module, variables, padded, np.array([size]))
+  features = np.asarray(features)[0, : count_frames(size)]
+  return to_frame_rate(features, num_frames)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply(module, *args):
+  return module.apply(*args)
+
+
+def bucket_size(samples: int) -> int:
+  """At most a quarter more, and at least 4096 (a quarter of a second).
+
+  Four sizes from each power of two to the next, each compiled once.
+  """
+  step = 2 ** max(samples.bit_length() - 3, 12)
+  return -(-samples // step) * step

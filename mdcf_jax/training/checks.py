@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 
+from mdcf_jax.data.records import AUDIO_ENCODERS
 from mdcf_jax.errors import InputError
 from mdcf_jax.models.sizes import resolution_multiple
 from mdcf_jax.models.vgg import FACTORS, VGG19_SMALLEST
@@ -53,7 +54,11 @@ _RULES: tuple[tuple[tuple[str, ...], str, Callable[[Any], bool]], ...] = (
     'a power of two',
     lambda x: x >= 1 and x.bit_count() == 1,
   ),
-  (('audio_encoder',), "'mel'", lambda x: x == 'mel'),
+  (
+    ('audio_encoder',),
+    f'one of {", ".join(AUDIO_ENCODERS)}',
+    AUDIO_ENCODERS.__contains__,
+  ),
   (('perceptual',), f'one of {", ".join(FACTORS)}', FACTORS.__contains__),
 )
 

@@ -298,3 +298,41 @@ def test_real_clips_become_a_dataset(tmp_path, capfd, monkeypatch):
   records.validate(record)
   assert records.has_audio(record) and record['detected'].mean() > 0.9
   assert sorted(p.name for p in tmp_path.iterdir()) == ['my videos', 'set']
+
+
+def test_features_of_hubert_are_those_of_the_whole_recording(
+  drawn_faces, tmp_path, monkeypatch
+):
+  """Records of one video share one run over its sound."""
+  from mdcf_jax import speech
+
+  heard = []
+
+  def encode(waveform, num_frames):
+    heard.append((len(waveform), num_frames))
+    rows = np.arange(num_frames, dtype=np.float32)[:, None]
+    return np.repeat(rows, 768, axis=1)
+
+  monkeypatch.setattr(
+    speech, '_open_once', lambda _: speech.AudioFeatures('hubert-base', encode)
+  )
+  monkeypatch.setattr(prepare, 'MAX_FRAMES', 15)
+  _write_video(tmp_path / 'a.mp4', 30)
+  clip = _clip(tmp_path / 'a.mp4')
+  assert prepare.prepare_clip(clip, tmp_path, 32, None, 'weights') is None
+  assert len(heard) == 1
+  second = records.load(tmp_path / f'{clip.id}.1.npz')
+  assert second['audio_emb'].shape == (15, 768)
+  expected = np.minimum(np.arange(15, 30), heard[0][1] - 1)
+  np.testing.assert_array_equal(second['audio_emb'][:, 0], expected)
+
+
+def test_missing_weights_of_hubert_are_said_first(tmp_path, capsys):
+  (tmp_path / 'videos').mkdir()
+  (tmp_path / 'videos' / 'a.mp4').write_bytes(b'')
+  code = _run(
+    *('--videos', tmp_path / 'videos', '--output', tmp_path / 'out'),
+    *('--hubert', tmp_path / 'nowhere'),
+  )
+  assert code == 2 and 'nowhere: no such weights' in capsys.readouterr().err
+  assert not (tmp_path / 'out').exists()

@@ -149,3 +149,27 @@ def test_damaged_files_are_named(dataset, tmp_path, name, damage):
     )
     next(stream)
   assert '\n' not in str(error.value)
+
+
+def test_features_of_another_encoder(clips, tmp_path):
+  """They are as wide as they are, and only for configs that say so."""
+  from configs import base
+  from mdcf_jax.data import pipeline
+
+  clip = clips[0] | {'audio_emb': np.ones((6, 768), np.float16)}
+  records.save(tmp_path / 'a.npz', clip)
+  builder.build({'train': [tmp_path / 'a.npz']}, tmp_path / 'set')
+  assert builder.audio_dim(tmp_path / 'set') == 768
+  config = base.get_config('pbnet', 'tiny')
+  config.data.dir, config.data.num_frames = str(tmp_path / 'set'), 4
+  config.batch_size, config.audio_encoder = 2, 'hubert-base'
+  batch = next(
+    pipeline.create_dataset(config, 'train', process_index=0, process_count=1)
+  )
+  assert batch['audio_emb'].shape == (2, 4, 768)
+  config.audio_encoder = 'mel'
+  with pytest.raises(InputError, match='has 768 .* needs 320'):
+    pipeline.create_dataset(config, 'train', process_index=0, process_count=1)
+  clip['audio_emb'] = np.ones((6, 7), np.float16)
+  with pytest.raises(InputError, match=r'audio_emb is float16 \(6, 7\)'):
+    records.save(tmp_path / 'b.npz', clip)

@@ -36,7 +36,7 @@ def test_configs_as_they_are(name, variant):
     (dict(resolution=-32), 'positive and divisible by 32'),
     (dict(perceptual='foo'), 'one of vgg19, random'),
     (dict(perceptual='vgg19'), 'images of 128 and more'),
-    (dict(audio_encoder='foo'), "it must be 'mel'"),
+    (dict(audio_encoder='foo'), 'it must be one of mel, hubert-base'),
     (dict(ema_decay=1.0), 'below 1'),
     ({'optimizer.accumulate': 0}, 'at least 1'),
     ({'optimizer.learning_rate': float('nan')}, 'at least 0'),

@@ -1,0 +1,168 @@
+"""What `audio_emb` is made of: one vector per frame at 25 fps.
+
+`records.AUDIO_ENCODERS` names what there is. 'mel' needs nothing; the others
+are public weights that `mdcf convert hubert` brought into our names.
+"""
+
+import dataclasses
+import functools
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from mdcf_jax.data import mel, records
+from mdcf_jax.data.records import AUDIO_ENCODERS
+from mdcf_jax.errors import InputError
+
+FILE_NAME = 'hubert.safetensors'
+
+
+@dataclasses.dataclass(frozen=True)
+class AudioFeatures:
+  """An encoder of speech.
+
+  Attributes:
+    name: a key of AUDIO_ENCODERS.
+    encode: `(waveform [samples] at 16 kHz, num_frames) -> [num_frames, D]`.
+  """
+
+  name: str
+  encode: Callable[[np.ndarray, int], np.ndarray]
+
+
+MEL = AudioFeatures('mel', mel.log_mel)
+
+
+def open_encoder(
+  name: str, path: str | os.PathLike | None = None
+) -> AudioFeatures:
+  """Returns an encoder by its name.
+
+  Args:
+    name: a key of AUDIO_ENCODERS.
+    path: of HuBERT's weights, see `open_hubert`.
+
+  Raises:
+    InputError: no such encoder, or no weights of it there.
+  """
+  if name not in AUDIO_ENCODERS:
+    raise InputError(
+      f'audio_encoder {name!r} is none of: {", ".join(AUDIO_ENCODERS)}'
+    )
+  if name == 'mel':
+    return MEL
+  if path is None:
+    raise InputError(
+      f'features of {name} need its weights: give --hubert FOLDER with '
+      f'{FILE_NAME} in it (mdcf convert hubert makes it)'
+    )
+  encoder = open_hubert(path)
+  if encoder.name != name:
+    raise InputError(f'{path} is {encoder.name}; features of {name} are needed')
+  return encoder
+
+
+def open_hubert(path: str | os.PathLike) -> AudioFeatures:
+  """Returns the encoder that weights are of.
+
+  Args:
+    path: of `hubert.safetensors`, or a folder with it.
+
+  Raises:
+    InputError: it is missing, damaged, or neither HuBERT base nor large.
+  """
+  import jax
+
+  from mdcf_jax import weights
+  from mdcf_jax.models import hubert
+
+  path = find_file(path)
+  variables = weights.load(path.parent, path.stem)
+  name = _find_size(path, variables)
+  module = hubert.HuBERT(**hubert.HUBERT_SIZES[name])
+  waveform = jax.ShapeDtypeStruct((1, hubert.SAMPLE_RATE), np.float32)
+  like = jax.eval_shape(module.init, jax.random.key(0), waveform)
+  weights.check_tensors(path, variables, like)
+  variables = jax.device_put(variables)
+  return AudioFeatures(
+    name, functools.partial(hubert.encode, module, variables)
+  )
+
+
+def find_file(path: str | os.PathLike) -> pathlib.Path:
+  """Returns the file of HuBERT's weights: `path` itself, or in that folder."""
+  path = pathlib.Path(path)
+  if path.is_dir():
+    path = path / FILE_NAME
+  if path.suffix != '.safetensors' or not path.is_file():
+    raise InputError(
+      f'{path}: no such weights; give hubert.safetensors or a folder with it '
+      '(mdcf convert hubert makes it)'
+    )
+  return path
+
+
+def _find_size(path: pathlib.Path, variables: Any) -> str:
+  """Which of the sizes has norms as wide as these."""
+  try:
+    (width,) = variables['params']['norm']['scale'].shape
+  except (KeyError, TypeError, AttributeError, ValueError):
+    width = None
+  for name, size in AUDIO_ENCODERS.items():
+    if size == width and name != 'mel':
+      return name
+  raise InputError(
+    f'{path} is not HuBERT; mdcf convert hubert makes it from public weights'
+  )
+
+
+def describe(hubert: str | None) -> dict[str, Any]:
+  """What tells the features of `of_pieces` apart; checks the weights.
+
+  Nothing for log-mel.
+  """
+  if not hubert:
+    return {}
+  stat = find_file(hubert).stat()
+  name = open_hubert(hubert).name
+  return dict(audio_encoder=name, weights=[stat.st_size, stat.st_mtime_ns])
+
+
+def of_pieces(
+  waveform: np.ndarray, hubert: str | None
+) -> Callable[[np.ndarray, slice], np.ndarray]:
+  """Returns `(samples of frames, frames) -> audio_emb`, float16.
+
+  HuBERT hears the whole recording, so that features do not jump where it is
+  cut; log-mel hears each piece by itself.
+
+  Args:
+    waveform: `[samples]`, the whole; without samples there are no features.
+    hubert: of `open_hubert`; None: log-mel.
+  """
+  encoder = _open_once(hubert) if hubert else MEL
+  dim = AUDIO_ENCODERS[encoder.name]
+  whole = np.zeros((0, dim), np.float16)
+  if len(waveform) and encoder is not MEL:
+    count = -(-len(waveform) // records.SAMPLES_PER_FRAME)
+    whole = encoder.encode(waveform, count).astype(np.float16)
+
+  def cut(samples: np.ndarray, frames: slice) -> np.ndarray:
+    if not len(waveform):
+      return whole
+    if encoder is MEL:
+      count = frames.stop - frames.start
+      return encoder.encode(samples, count).astype(np.float16)
+    # The picture may go on a little longer than the sound.
+    rows = np.arange(frames.start, frames.stop)
+    return whole[np.minimum(rows, len(whole) - 1)]
+
+  return cut
+
+
+@functools.cache
+def _open_once(path: str) -> AudioFeatures:
+  return open_hubert(path)
