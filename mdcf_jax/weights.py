@@ -14,7 +14,8 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -205,6 +206,47 @@ def fingerprint(variables: Any) -> str:
   for x in jax.tree.leaves(variables):
     digest.update(np.ascontiguousarray(x).tobytes())
   return digest.hexdigest()[:8]
+
+
+def check_output(folder: pathlib.Path, names: Iterable[str]) -> None:
+  """Raises InputError unless `folder` may be replaced by weights.
+
+  Args:
+    folder: new, empty, or a folder of weights and texts (`.md`).
+    names: whose safetensors files it may hold.
+  """
+  if not folder.name:
+    raise InputError(f'{folder} cannot be replaced; name a folder in it')
+  if not folder.exists():
+    return
+  entries = list(folder.iterdir()) if folder.is_dir() else [folder]
+  known = {CONFIG_NAME, *(f'{name}.safetensors' for name in names)}
+  others = [p for p in entries if p.name not in known and p.suffix != '.md']
+  is_weights = any(p.name == CONFIG_NAME for p in entries)
+  if others or (entries and not is_weights):
+    raise InputError(
+      f'{folder} exists and is no folder of weights; it stays as it is'
+    )
+
+
+def swap(new: pathlib.Path, folder: pathlib.Path) -> None:
+  """Puts `new` in the place of `folder`, which is whole at any moment.
+
+  Texts (`.md`) of the old one are kept.
+  """
+  old = folder.with_name(f'.{folder.name}.old')
+  shutil.rmtree(old, ignore_errors=True)
+  if folder.exists():
+    for text in folder.glob('*.md'):
+      shutil.copy2(text, new)
+    os.replace(folder, old)
+  try:
+    os.replace(new, folder)
+  except OSError:
+    if old.exists():
+      os.replace(old, folder)
+    raise
+  shutil.rmtree(old, ignore_errors=True)
 
 
 def _write(path: pathlib.Path, content: bytes) -> None:

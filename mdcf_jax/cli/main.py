@@ -22,6 +22,7 @@ COMMANDS = {
   'reconstruct': 'a clip through the auto-encoders, beside the original',
   'prepare': 'a folder of videos to training data',
   'pack': 'finished training runs to a folder of weights',
+  'convert': 'public weights (DAWN, HuBERT, VGG19) to a folder of weights',
   'download': 'files that are not part of the package',
   'info': 'what a folder of weights contains',
 }

@@ -9,7 +9,6 @@ runs/pbnet; `mdcf generate --weights my-model` uses them.
 import argparse
 import json
 import logging
-import os
 import pathlib
 import shutil
 from collections.abc import Mapping
@@ -82,7 +81,7 @@ def pack(
   """
   # Resolved: what is renamed must be the folder, not a link to it.
   runs, output = pathlib.Path(runs), pathlib.Path(output).resolve()
-  _check_output(output)
+  weights.check_output(output, _TRAINED)
   loaded = {}
   for name in names or list(_TRAINED):
     variables, config, step = checkpoint.load_run(runs / name)
@@ -96,46 +95,13 @@ def pack(
     for name, (variables, _, _) in loaded.items():
       weights.save(partial, name, variables, dtype)
     weights.save_config(partial, config)
-    _swap(partial, output)
+    weights.swap(partial, output)
   except OSError as error:
     raise InputError(f'cannot write {output}: {error.strerror}') from error
   finally:
     shutil.rmtree(partial, ignore_errors=True)
   size = sum(path.stat().st_size for path in output.iterdir())
   logger.info('%s: %s, %.1f MB', output, ', '.join(loaded), size / 1e6)
-
-
-def _swap(new: pathlib.Path, output: pathlib.Path) -> None:
-  """Puts `new` in the place of `output`, which is whole at any moment."""
-  old = output.with_name(f'.{output.name}.old')
-  shutil.rmtree(old, ignore_errors=True)
-  if output.exists():
-    for text in output.glob('*.md'):
-      shutil.copy2(text, new)
-    os.replace(output, old)
-  try:
-    os.replace(new, output)
-  except OSError:
-    if old.exists():
-      os.replace(old, output)
-    raise
-  shutil.rmtree(old, ignore_errors=True)
-
-
-def _check_output(output: pathlib.Path) -> None:
-  """Raises InputError if something else would be overwritten."""
-  if not output.name:
-    raise InputError(f'{output} cannot be replaced; name a folder in it')
-  if not output.exists():
-    return
-  entries = list(output.iterdir()) if output.is_dir() else [output]
-  known = {weights.CONFIG_NAME, *(f'{name}.safetensors' for name in _TRAINED)}
-  others = [p for p in entries if p.name not in known and p.suffix != '.md']
-  is_weights = any(p.name == weights.CONFIG_NAME for p in entries)
-  if others or (entries and not is_weights):
-    raise InputError(
-      f'{output} exists and is no folder of weights; it stays as it is'
-    )
 
 
 def _describe(

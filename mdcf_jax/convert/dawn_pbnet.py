@@ -2,10 +2,11 @@
 
 Three are in use: one of pose (6 numbers), one of blink (2), one of both. Their
 order of pose is yaw, pitch, roll (degrees), scale, x, y; all are brought to
-[0, 1] by the ranges below, in which ours takes and gives them as they are.
+[0, 1] by the ranges below; ours takes and gives them as they are.
 """
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +32,8 @@ _POSE_RANGE = (180.0, 180.0, 180.0, 1.0, 720.0, 1080.0)
 _BLINK_LOW, _BLINK_RANGE = (0.0, 0.0), (1.0, 1.0)
 _LOW = {6: _POSE_LOW, 2: _BLINK_LOW, 8: _POSE_LOW + _BLINK_LOW}
 _RANGE = {6: _POSE_RANGE, 2: _BLINK_RANGE, 8: _POSE_RANGE + _BLINK_RANGE}
+_PARTS = {6: 'pose', 2: 'blink'}
+_QUERY = 'decoder.init_temporal_attn.fn.fn.to_qkv.weight'
 _BIAS = 'relative_attention_bias.weight'
 
 
@@ -45,8 +48,26 @@ def prepare(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
   return prepared
 
 
+def join(given: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+  """Returns one model of pose and one of blink as 'pose.encoder...' and so on.
+
+  Raises:
+    InputError: they are not one of each.
+  """
+  joined, found = {}, []
+  for tensors in map(prepare, given):
+    dim = shape(tensors, 'encoder.poseEmbedding.weight')[1]
+    found.append(_PARTS.get(dim, f'{dim} numbers a frame'))
+    joined |= {f'{found[-1]}.{name}': x for name, x in tensors.items()}
+  if sorted(found) != sorted(_PARTS.values()):
+    raise InputError(
+      f'give one PBNet of pose and one of blink, not of {" and ".join(found)}'
+    )
+  return joined
+
+
 def describe(tensors: Mapping[str, np.ndarray]) -> Description:
-  """Returns what prepared tensors are.
+  """Returns what prepared or joined tensors are.
 
   The window of attention is not in them: it is 200 frames in one version of
   the public code, 100 in another, and the former here.
@@ -54,18 +75,19 @@ def describe(tensors: Mapping[str, np.ndarray]) -> Description:
   Raises:
     InputError: tensors are missing that say how large the network is.
   """
+  if f'pose.{_QUERY}' in tensors:
+    return _describe_parts(tensors)
   buckets, num_heads = shape(tensors, f'decoder.time_rel_pos_bias_tgt.{_BIAS}')
   audio_dim, audio_features = shape(tensors, 'encoder.audioEmbedding.weight')
   reference_dim, motion_dim = shape(tensors, 'encoder.poseEmbedding.weight')
   layers = 'encoder.seqTransEncoder.layers.'
-  query = 'decoder.init_temporal_attn.fn.fn.to_qkv.weight'
   model = pbnet.REFERENCE | dict(
     latent_dim=shape(tensors, 'encoder.mu_layer.weight')[0],
     reference_dim=reference_dim,
     audio_dim=audio_dim,
     num_layers=count_blocks(tensors, layers),
     num_heads=num_heads,
-    head_dim=shape(tensors, query)[0] // 3 // num_heads,
+    head_dim=shape(tensors, _QUERY)[0] // 3 // num_heads,
     rotary_dim=_rotary_dim(tensors, num_heads),
     ff_dim=shape(tensors, f'{layers}0.linear1.weight')[0],
     num_buckets=buckets,
@@ -73,7 +95,29 @@ def describe(tensors: Mapping[str, np.ndarray]) -> Description:
     **motion_units(motion_dim),
   )
   abstract = shapes(model, audio_features)
-  return Description({PHASE: model}, abstract, table(model))
+  return Description({PHASE: model}, abstract, table(model), audio_features)
+
+
+def _describe_parts(tensors: Mapping[str, np.ndarray]) -> Description:
+  """Of joined tensors: the variables of `pbnet.PBNetPair`."""
+  model, abstract, entries = {}, {}, {}
+  for part in _PARTS.values():
+    own = {
+      name.removeprefix(f'{part}.'): x
+      for name, x in tensors.items()
+      if name.startswith(f'{part}.')
+    }
+    found = describe(own)
+    model[part] = found.model[PHASE]
+    abstract[part] = found.shapes['params']
+    for name, entry in found.table.items():
+      paths = tuple(
+        path.replace('params/', f'params/{part}/', 1) for path in entry.paths
+      )
+      entries[f'{part}.{name}'] = dataclasses.replace(entry, path=paths)
+  audio_features = found.audio_features
+  shapes = {'params': abstract}
+  return Description({PHASE: model}, shapes, entries, audio_features)
 
 
 def _rotary_dim(tensors: Mapping[str, np.ndarray], num_heads: int) -> int:

@@ -5,6 +5,7 @@ The encoder of the face's box is neither trained nor saved there, and drawn anew
 whenever the public code starts; `prepare` draws it once, from a fixed seed.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 
 import jax
@@ -19,6 +20,8 @@ from mdcf_jax.convert.tensors import (
   shape,
 )
 from mdcf_jax.models import denoiser
+
+logger = logging.getLogger(__name__)
 
 PHASE = 'diffusion'
 
@@ -53,6 +56,7 @@ def prepare(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
       name = name.removeprefix(prefix)
     prepared[name] = x
   if f'{_FACE}.conv1.weight' not in prepared:
+    logger.warning('no encoder of the face box in the file: it is drawn')
     prepared |= _draw_face_encoder()
   return prepared
 
@@ -102,7 +106,7 @@ def describe(tensors: Mapping[str, np.ndarray]) -> Description:
   )
   features = channels - sum(heads) - 16  # 16 are of the face's box.
   abstract = shapes(model, features, streams)
-  return Description({'denoiser': model}, abstract, table(model))
+  return Description({'denoiser': model}, abstract, table(model), streams[0])
 
 
 def shapes(model: Mapping, features: int, streams: Sequence[int]) -> Mapping:

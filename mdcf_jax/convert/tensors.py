@@ -70,11 +70,13 @@ class Description:
     model: keywords of our modules, as in config.json.
     shapes: of the variables of those modules.
     table: how the tensors become these variables.
+    audio_features: width of the sound's features; 0 for what hears nothing.
   """
 
   model: dict[str, Any]
   shapes: Mapping[str, Any]
   table: Table
+  audio_features: int = 0
 
 
 def _conv(x: np.ndarray) -> np.ndarray:
