@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mdcf_jax import speech
 from mdcf_jax.data import mel
 from mdcf_jax.errors import InputError
 from mdcf_jax.media import faces
@@ -17,7 +18,6 @@ logger = logging.getLogger(__name__)
 
 FPS = 25
 MAX_RESOLUTION = 4096
-AUDIO_ENCODERS = ('mel',)
 SAMPLERS = ('ddim', 'dpm++', 'ddim-dawn')
 MAX_STEPS = 500
 MAX_GUIDANCE = 100.0
@@ -141,12 +141,14 @@ def num_frames(samples: np.ndarray, rate: int) -> int:
   return -(-FPS * len(samples) // rate)
 
 
-def audio_features(samples: np.ndarray, rate: int) -> np.ndarray:
-  """Returns log-mel features `[N, 320]` of `samples [n, channels]`."""
+def audio_features(
+  samples: np.ndarray, rate: int, encoder: speech.AudioFeatures
+) -> np.ndarray:
+  """Returns features `[N, D]` of `samples [n, channels]`."""
   from mdcf_jax.media import audio as media_audio
 
   waveform = media_audio.resample(samples.mean(axis=1), rate, mel.SAMPLE_RATE)
-  return mel.log_mel(waveform, num_frames(samples, rate))
+  return encoder.encode(waveform, num_frames(samples, rate))
 
 
 def read_source(image: Any, crop: Any, resolution: int) -> Source:

@@ -24,8 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from mdcf_jax import inputs, weights
-from mdcf_jax.data import mel
+from mdcf_jax import inputs, speech, weights
+from mdcf_jax.data.records import AUDIO_ENCODERS
 from mdcf_jax.errors import InputError
 from mdcf_jax.models import sizes
 from mdcf_jax.phases import PHASES
@@ -94,9 +94,20 @@ class Pipeline:
     timings: stage -> Timing of the last generation; 'compile' apart.
   """
 
-  def __init__(self, config: dict[str, Any], variables: dict[str, Any]):
-    """Takes what `weights.load_config` and `weights.load` return."""
+  def __init__(
+    self,
+    config: dict[str, Any],
+    variables: dict[str, Any],
+    hubert: str | os.PathLike | None = None,
+  ):
+    """Takes what `weights.load_config` and `weights.load` return.
+
+    Args:
+      config, variables: of the weights.
+      hubert: as in `from_pretrained`; read when the first sound comes.
+    """
     self.config = config
+    self._hubert = hubert
     self.resolution = int(config['resolution'])
     self.timings: dict[str, Timing] = {}
     self.variables = jax.device_put(variables)
@@ -104,8 +115,17 @@ class Pipeline:
     self._programs: dict[tuple, Any] = {}
 
   @classmethod
-  def from_pretrained(cls, name: str | os.PathLike = 'mini') -> 'Pipeline':
+  def from_pretrained(
+    cls,
+    name: str | os.PathLike = 'mini',
+    hubert: str | os.PathLike | None = None,
+  ) -> 'Pipeline':
     """Loads weights: 'mini', which comes along, or a folder of them.
+
+    Args:
+      name: of the weights.
+      hubert: `hubert.safetensors` or a folder with it, for weights that were
+        trained on its features; by default the file in their own folder.
 
     Raises:
       InputError: there is no such folder, a file is missing from it, or a
@@ -118,11 +138,13 @@ class Pipeline:
         f'one of: {", ".join(BUNDLED)}'
       )
     config = weights.load_config(folder)
-    if config['audio_encoder'] not in inputs.AUDIO_ENCODERS:
+    if config['audio_encoder'] not in AUDIO_ENCODERS:
       raise InputError(
         f'{folder}: audio_encoder {config["audio_encoder"]!r} is none of: '
-        f'{", ".join(inputs.AUDIO_ENCODERS)}'
+        f'{", ".join(AUDIO_ENCODERS)}'
       )
+    if hubert is None and (folder / speech.FILE_NAME).exists():
+      hubert = folder
     try:
       shapes = _shapes(_build(config), config)
     # Modules that are given nonsense raise nearly anything.
@@ -133,7 +155,13 @@ class Pipeline:
     return cls(
       config,
       {name: weights.load(folder, name, shapes[name]) for name in shapes},
+      hubert,
     )
+
+  @functools.cached_property
+  def encoder(self) -> speech.AudioFeatures:
+    """Of the sound; apart, as pictures alone need none."""
+    return speech.open_encoder(self.config['audio_encoder'], self._hubert)
 
   @property
   def fde(self):
@@ -144,7 +172,10 @@ class Pipeline:
     return self._phases['lmae'].lmae
 
   def save_pretrained(self, folder: str | os.PathLike) -> None:
-    """Writes the weights as bfloat16 safetensors, and config.json."""
+    """Writes the weights as bfloat16 safetensors, and config.json.
+
+    Without HuBERT, which is not ours.
+    """
     for name, variables in self.variables.items():
       weights.save(folder, name, variables)
     weights.save_config(folder, self.config)
@@ -201,7 +232,7 @@ class Pipeline:
     with self._timed('audio') as timing:
       samples, rate = inputs.read_audio(audio)
       total = timing.frames = inputs.num_frames(samples, rate)
-      audio_emb = inputs.audio_features(samples, rate)
+      audio_emb = inputs.audio_features(samples, rate, self.encoder)
     with self._timed('image', 1):
       source = inputs.read_source(image, crop, resolution)
     pose = inputs.read_motion(pose, source.pose, 'still', total, 'pose')
@@ -403,7 +434,7 @@ def _shapes(phases: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
     mouth_box=(length, 4),
     z_mean=z,
     z_logvar=z,
-    audio_emb=(length, mel.FEATURES),
+    audio_emb=(length, AUDIO_ENCODERS[config['audio_encoder']]),
     pose=(length, 6),
     blink=(length, 2),
     source_pose=(6,),

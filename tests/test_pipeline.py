@@ -14,6 +14,8 @@ from PIL import Image
 import mdcf_jax
 from mdcf_jax import InputError, inputs, pipeline
 from mdcf_jax.pipeline import Pipeline, bucket_length
+from mdcf_jax.speech import MEL, AudioFeatures
+from tests.tiny_model import write_tiny_weights
 
 RATE = 16000
 
@@ -127,6 +129,25 @@ def test_weights_of_the_auto_encoders_alone(tiny_weights, portrait, tmp_path):
   assert half.fde.scale == 4
   with pytest.raises(InputError, match='diffusion'):
     half.stream(portrait, (speech(0.7), RATE))
+
+
+def test_weights_that_hear_hubert(portrait, tmp_path):
+  """It is asked for when there is sound, and then says what it needs."""
+  write_tiny_weights(tmp_path, audio_encoder='hubert-base')
+  pipe = Pipeline.from_pretrained(tmp_path)
+  audio = speech(0.2), RATE
+  with pytest.raises(InputError, match='hubert-base need its weights'):
+    pipe.stream(portrait, audio)
+  elsewhere = Pipeline.from_pretrained(tmp_path, hubert=tmp_path / 'nowhere')
+  with pytest.raises(InputError, match='nowhere: no such weights'):
+    elsewhere.stream(portrait, audio)
+
+  def encode(waveform, num_frames):
+    assert waveform.shape == (3200,)
+    return np.full((num_frames, 768), waveform.mean(), np.float32)
+
+  pipe.encoder = AudioFeatures('hubert-base', encode)
+  assert pipe(portrait, audio, steps=1).frames.shape == (5, 64, 64, 3)
 
 
 def test_pose_and_blink_can_be_given(pipe, portrait, video, tmp_path):
@@ -292,4 +313,4 @@ def test_pictures_mean_the_same_as_files(tmp_path):
 
 def test_sound_of_one_sample_is_one_frame():
   samples, rate = inputs.read_audio((np.ones(1, np.float32), 48000))
-  assert inputs.audio_features(samples, rate).shape == (1, 320)
+  assert inputs.audio_features(samples, rate, MEL).shape == (1, 320)

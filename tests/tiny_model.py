@@ -10,13 +10,16 @@ from mdcf_jax import pipeline, weights
 
 
 def write_tiny_weights(
-  folder: pathlib.Path, size: str = 'tiny', resolution: int = 64
+  folder: pathlib.Path,
+  size: str = 'tiny',
+  resolution: int = 64,
+  audio_encoder: str = 'mel',
 ) -> pathlib.Path:
   """Writes random weights; no tensor is without effect."""
   config = dict(
     model=models.SIZES[size],
     resolution=resolution,
-    audio_encoder='mel',
+    audio_encoder=audio_encoder,
     phases={name: {} for name in pipeline.NAMES},
   )
   rng = np.random.default_rng(0)

@@ -14,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   add('--audio', required=True, help='speech: anything FFmpeg reads')
   add('--output', required=True, help='video to write (.mp4)')
   add('--weights', default='mini', help='mini, or a folder of weights')
+  add('--hubert', metavar='PATH', help='HuBERT, for weights trained with it')
   add(
     '--resolution',
     type=int,
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
   _keep_programs()
   from mdcf_jax.pipeline import FPS, Pipeline
 
-  pipe = Pipeline.from_pretrained(args.weights)
+  pipe = Pipeline.from_pretrained(args.weights, args.hubert)
   frames = pipe.stream(
     args.image,
     (samples, rate),

@@ -47,7 +47,7 @@ def cache(tmp_path_factory):
 @pytest.fixture
 def loaded(pipe, monkeypatch):
   """Spares tests that are not about weights loading and compiling them."""
-  monkeypatch.setattr(Pipeline, 'from_pretrained', lambda name: pipe)
+  monkeypatch.setattr(Pipeline, 'from_pretrained', lambda *_: pipe)
 
 
 @pytest.fixture(scope='module')
