@@ -6,14 +6,17 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check \
   --progress-bar off --quiet
 PYTEST_FLAGS ?=
+# On Linux https://download.pytorch.org/whl/cpu saves gigabytes of CUDA.
+TORCH_INDEX ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format weights lock clean
+.PHONY: help demo test test-all parity lint format weights lock clean
 
 help:
 	@echo 'make demo      a talking head from assets/: outputs/demo.mp4'
 	@echo 'make test      the tests (minutes)'
 	@echo 'make test-all  also the slow ones and parity'
+	@echo 'make parity    installs torch and compares with PyTorch modules'
 	@echo 'make lint      ruff: rules and format; make format repairs'
 	@echo 'make weights   trains the bundled model on, from where it is'
 	@echo 'make lock      resolves requirements*.lock again'
@@ -57,6 +60,15 @@ test: $(VENV)/dev.stamp
 
 test-all: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -q -rs -m 'not gpu' $(PYTEST_FLAGS)
+
+$(VENV)/parity.stamp: $(VENV)/dev.stamp
+	@echo 'Installing torch and transformers'
+	@$(PIP) --constraint requirements.lock \
+	  $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -e '.[parity]'
+	@touch $@
+
+parity: $(VENV)/parity.stamp
+	$(BIN)/python -m pytest -q -rs -m parity $(PYTEST_FLAGS)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

@@ -33,6 +33,11 @@ setuptools.setup(
     'cuda12': ['jax[cuda12]'],
     'cuda13': ['jax[cuda13]'],
     'tpu': ['jax[tpu]'],
+    # For scripts/pth_to_safetensors.py alone, which opens PyTorch's pickles
+    # apart from the package; nothing in mdcf_jax imports torch.
+    'convert': ['torch==2.13.0'],
+    # For the tests that compare with PyTorch's modules and with HuBERT's.
+    'parity': ['torch==2.13.0', 'transformers>=5.0,<6'],
     'dev': ['pytest>=8', 'ruff>=0.8', 'pre-commit>=4', 'soundfile>=0.13'],
   },
   entry_points={'console_scripts': ['mdcf = mdcf_jax.cli.main:main']},

@@ -69,7 +69,14 @@ def main() -> int:
     return 2
   try:
     count = convert(args.source, args.target)
-  except (OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+  except pickle.UnpicklingError:
+    # torch's own words advise to open it without the restriction.
+    print(
+      f'{args.source}: damaged, or more than tensors; it was not opened',
+      file=sys.stderr,
+    )
+    return 2
+  except (OSError, RuntimeError, ValueError, EOFError) as error:
     reason = ' '.join(str(error).split())[:300]
     print(f'{args.source}: {reason}', file=sys.stderr)
     return 2
