@@ -22,7 +22,7 @@ from mdcf_jax.models.hubert_conv import (
   ConvFeatures,
   PositionConv,
   count_frames,
-  in_blocks,
+  fold,
   layer_norm,
 )
 from mdcf_jax.ops.attention import MASKED
@@ -196,14 +196,16 @@ class TransformerLayer(nn.Module):
       pad = (0, 0), (0, 0), (reach, reach + count * size - length), (0, 0)
       k, v = jnp.pad(k, pad), jnp.pad(v, pad)
 
-    def block(module, x):
-      return module._block(*x, k, v, num_frames, reach)
+    def block(module, h, start):
+      x = jax.lax.dynamic_slice_in_dim(h, start, size, axis=1)
+      x = module._block(x, start, k, v, num_frames, reach)
+      # In its place: XLA would hold an array of its own for every layer.
+      return jax.lax.dynamic_update_slice_in_dim(h, x, start, axis=1)
 
     if count == 1:
       return self._block(h, 0, k, v, num_frames, reach)
-    blocks = h.reshape(batch, count, size, -1).swapaxes(0, 1)
-    h = in_blocks(self, block, (blocks, size * jnp.arange(count)))
-    return h.swapaxes(0, 1).reshape(batch, count * size, -1)[:, :length]
+    starts = size * jnp.arange(count)
+    return fold(self, block, h, starts)[:, :length]
 
   def _block_size(self, batch: int, length: int) -> tuple[int, int | None]:
     """Queries in a block, and how far its keys reach (None: all keys)."""

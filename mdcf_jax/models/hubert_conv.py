@@ -25,8 +25,8 @@ def layer_norm(name: str | None = None) -> nn.LayerNorm:
   )
 
 
-def in_blocks(module: nn.Module, method: Any, xs: Any) -> jax.Array:
-  """Calls `method(module, x)` for each x of `xs` along its first axis.
+def for_each(module: nn.Module, method: Any, xs: Any) -> Any:
+  """Stacks `method(module, x)` of each x along the first axis of `xs`.
 
   One after the other in one compiled loop, all with the same parameters.
   """
@@ -34,10 +34,22 @@ def in_blocks(module: nn.Module, method: Any, xs: Any) -> jax.Array:
   def step(module, carry, x):
     return carry, method(module, x)
 
-  scan = nn.scan(
+  return _loop(step)(module, (), xs)[1]
+
+
+def fold(module: nn.Module, method: Any, state: Any, xs: Any) -> Any:
+  """Replaces `state` by `method(module, state, x)` for each x; see above."""
+
+  def step(module, state, x):
+    return method(module, state, x), None
+
+  return _loop(step)(module, state, xs)[0]
+
+
+def _loop(step: Any) -> Any:
+  return nn.scan(
     step, variable_broadcast='params', split_rngs={'params': False}
   )
-  return scan(module, (), xs)[1]
 
 
 class ConvFeatures(nn.Module):
@@ -90,7 +102,7 @@ class ConvFeatures(nn.Module):
     if len(pieces) == 1:
       h = self._piece(pieces[0], moments)[None]
     else:
-      h = in_blocks(self, lambda m, x: m._piece(x, moments), pieces)
+      h = for_each(self, lambda m, x: m._piece(x, moments), pieces)
     h = h.swapaxes(0, 1)
     return h.reshape(h.shape[0], -1, self.width)[:, :total]
 
@@ -126,7 +138,7 @@ class ConvFeatures(nn.Module):
       return _moments(y.astype(jnp.float32), start, real)
 
     starts = size * jnp.arange(len(pieces))
-    return _join(*in_blocks(self, of_piece, (pieces, starts)))
+    return _join(*for_each(self, of_piece, (pieces, starts)))
 
 
 def _cut(waveform: jax.Array, size: int) -> jax.Array:
