@@ -169,7 +169,8 @@ class Pipeline:
 
   @property
   def lmae(self):
-    return self._phases['lmae'].lmae
+    # Without an auto-encoder there is no such phase.
+    return self._phases.get('lmae', self._phases.get('diffusion')).lmae
 
   def save_pretrained(self, folder: str | os.PathLike) -> None:
     """Writes the weights as bfloat16 safetensors, and config.json.
@@ -223,7 +224,9 @@ class Pipeline:
       InputError: something given cannot be used.
     """
     for name in NAMES:
-      if name not in self.variables:
+      if name not in self.variables and not (
+        name == 'lmae' and sizes.has_identity(self.config['model'])
+      ):
         raise InputError(f'these weights lack the phase {name!r}')
     multiple = sizes.resolution_multiple(self.config['model'], NAMES)
     resolution = inputs.check_resolution(resolution, self.resolution, multiple)
@@ -300,7 +303,8 @@ class Pipeline:
     """Yields frames; while the host has one batch the next is computed."""
     # As much memory at every resolution: 8 frames of 256 pixels, 2 of 512.
     total, size = len(z), max(1, min(8, 2**19 // features[0].shape[1] ** 2))
-    fixed = self.variables['lmae'], self.variables['fde'], features
+    lmae = self.variables.get('lmae', {})
+    fixed = lmae, self.variables['fde'], features
     z = np.pad(z, [(0, -total % size)] + [(0, 0)] * 3, mode='edge')
     batches = [z[i : i + size] for i in range(0, len(z), size)]
     program = self._program('decode', self._images, (*fixed, batches[0]))
@@ -421,12 +425,10 @@ def _shapes(phases: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
   """Returns the abstract variables of each phase; allocates nothing."""
   size, length = int(config['resolution']), 16
   channels, factor = 4, 32
-  if 'lmae' in phases:
-    lmae = phases['lmae'].lmae
-    channels, factor = (
-      lmae.latent_channels,
-      phases['lmae'].fde.scale * lmae.factor,
-    )
+  for name in ('lmae', 'diffusion'):
+    if name in phases:
+      fde, lmae = phases[name].fde, phases[name].lmae
+      channels, factor = lmae.latent_channels, fde.scale * lmae.factor
   z = length, size // factor, size // factor, channels
   shapes = dict(
     source=(size, size, 3),

@@ -95,7 +95,7 @@ def convert(
     description = _describe(kind, module, prepared)
     variables = tensors.apply(
       prepared, description.table, description.shapes, module.DEAD
-    )
+    ) | dict(description.constants)
   except InputError as error:
     raise InputError(f'{" ".join(paths)}: {error}') from error
   _, left = tensors.count(prepared, description.table)

@@ -1,8 +1,8 @@
 """DAWN's PBNet as ours with its `REFERENCE` options.
 
-Three are in use: one of pose (6 numbers), one of blink (2), one of both. Their
-order of pose is yaw, pitch, roll (degrees), scale, x, y; all are brought to
-[0, 1] by the ranges below; ours takes and gives them as they are.
+Three are in use: one of pose (6 numbers), one of blink (2), one of both. Theirs
+sees motion in [0, 1], by ranges of its own; here these are `motion_center` and
+`motion_scale`, so that ours takes and gives the pose of this package.
 """
 
 import dataclasses
@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mdcf_jax.convert import dawn_pose
 from mdcf_jax.convert.tensors import (
   Description,
   Entry,
@@ -27,11 +28,31 @@ PHASE = 'pbnet'
 # Tables of sines and cosines, which are computed here.
 DEAD = ('*.pe', '*.rotary_emb.freqs', 'optimizer*', 'example*', 'epoch*')
 
+# Of yaw, pitch, roll, x, y and scale what the network sees as 0, and how much
+# more it sees as 1, in their units.
 _POSE_LOW = (-90.0, -90.0, -90.0, 0.0, 0.0, 0.0)
-_POSE_RANGE = (180.0, 180.0, 180.0, 1.0, 720.0, 1080.0)
-_BLINK_LOW, _BLINK_RANGE = (0.0, 0.0), (1.0, 1.0)
-_LOW = {6: _POSE_LOW, 2: _BLINK_LOW, 8: _POSE_LOW + _BLINK_LOW}
-_RANGE = {6: _POSE_RANGE, 2: _BLINK_RANGE, 8: _POSE_RANGE + _BLINK_RANGE}
+_POSE_RANGE = (180.0, 180.0, 180.0, 720.0, 1080.0, 1.0)
+# And in ours.
+_POSE_CENTER = tuple(
+  zero + low * unit
+  for zero, low, unit in zip(dawn_pose.ZERO, _POSE_LOW, dawn_pose.UNIT)
+)
+_POSE_SCALE = tuple(x * y for x, y in zip(_POSE_RANGE, dawn_pose.UNIT))
+_BLINK_CENTER, _BLINK_SCALE = (0.0, 0.0), (1.0, 1.0)
+_CENTER = {
+  6: _POSE_CENTER,
+  2: _BLINK_CENTER,
+  8: _POSE_CENTER + _BLINK_CENTER,
+}
+_SCALE = {6: _POSE_SCALE, 2: _BLINK_SCALE, 8: _POSE_SCALE + _BLINK_SCALE}
+# Tensors whose rows or columns are numbers of motion, and the axis in ours.
+_OF_MOTION = {
+  'encoder.firstposeEmbedding.weight': 0,
+  'encoder.poseEmbedding.weight': 0,
+  'decoder.firstposeEmbedding.weight': 0,
+  'decoder.finallayer.weight': -1,
+  'decoder.finallayer.bias': -1,
+}
 _PARTS = {6: 'pose', 2: 'blink'}
 _QUERY = 'decoder.init_temporal_attn.fn.fn.to_qkv.weight'
 _BIAS = 'relative_attention_bias.weight'
@@ -99,7 +120,7 @@ def describe(tensors: Mapping[str, np.ndarray]) -> Description:
 
 
 def _describe_parts(tensors: Mapping[str, np.ndarray]) -> Description:
-  """Of joined tensors: the variables of `pbnet.PBNetPair`."""
+  """Of joined tensors: the variables of `PBNetPair`."""
   model, abstract, entries = {}, {}, {}
   for part in _PARTS.values():
     own = {
@@ -109,10 +130,11 @@ def _describe_parts(tensors: Mapping[str, np.ndarray]) -> Description:
     }
     found = describe(own)
     model[part] = found.model[PHASE]
-    abstract[part] = found.shapes['params']
+    abstract[f'{part}_net'] = found.shapes['params']
     for name, entry in found.table.items():
       paths = tuple(
-        path.replace('params/', f'params/{part}/', 1) for path in entry.paths
+        path.replace('params/', f'params/{part}_net/', 1)
+        for path in entry.paths
       )
       entries[f'{part}.{name}'] = dataclasses.replace(entry, path=paths)
   audio_features = found.audio_features
@@ -134,15 +156,15 @@ def motion_units(motion_dim: int) -> dict:
   Raises:
     InputError: it is neither pose, nor blink, nor both.
   """
-  if motion_dim not in _LOW:
+  if motion_dim not in _CENTER:
     raise InputError(
       f'PBNet of {motion_dim} numbers a frame is neither of pose (6), nor of '
       'blink (2), nor of both (8)'
     )
   return dict(
     motion_dim=motion_dim,
-    motion_center=_LOW[motion_dim],
-    motion_scale=_RANGE[motion_dim],
+    motion_center=_CENTER[motion_dim],
+    motion_scale=_SCALE[motion_dim],
   )
 
 
@@ -185,6 +207,10 @@ def table(model: Mapping) -> Table:
     entries |= _decoder_layer(
       f'decoder.seqTransDecoder.decoder_layers.{i}', f'decoder_layers_{i}'
     )
+  if model['motion_dim'] > 2:  # With a pose.
+    order = (*dawn_pose.ORDER, 6, 7)[: model['motion_dim']]
+    for name, axis in _OF_MOTION.items():
+      entries[name] = dataclasses.replace(entries[name], axis=axis, order=order)
   return entries
 
 

@@ -5,6 +5,7 @@ The encoder of the face's box is neither trained nor saved there, and drawn anew
 whenever the public code starts; `prepare` draws it once, from a fixed seed.
 """
 
+import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 
@@ -12,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mdcf_jax.convert import dawn_pose
 from mdcf_jax.convert.tensors import (
   Description,
   Entry,
@@ -102,11 +104,26 @@ def describe(tensors: Mapping[str, np.ndarray]) -> Description:
     head_dim=inner // num_heads,
     cross_heads=shape(tensors, f'{cross}.to_q.weight')[0] // cross_head_dim,
     cross_head_dim=cross_head_dim,
-    pose_scale=(1.0,) * streams[1],
+    pose_scale=_pose_scale(streams[1]),
   )
   features = channels - sum(heads) - 16  # 16 are of the face's box.
   abstract = shapes(model, features, streams)
-  return Description({'denoiser': model}, abstract, table(model), streams[0])
+  channels = model['latent_channels']
+  stats = dict(mean=np.zeros(channels), std=np.ones(channels))
+  return Description(
+    # What it denoises are the dynamics, as they are.
+    {'denoiser': model, 'lmae': {'kind': 'identity'}},
+    abstract,
+    table(model),
+    audio_features=streams[0],
+    constants={'latent_stats': stats},
+  )
+
+
+def _pose_scale(numbers: int) -> tuple[float, ...]:
+  """For our pose; raw where the model takes others than ours has."""
+  ours = dawn_pose.UNIT
+  return ours if numbers == len(ours) else (1.0,) * numbers
 
 
 def shapes(model: Mapping, features: int, streams: Sequence[int]) -> Mapping:
@@ -175,6 +192,12 @@ def table(model: Mapping) -> Table:
     theirs, ours = f'{_FACE}.conv{i + 1}', f'params/{_FACE}/conv_{i}'
     entries[f'{theirs}.weight'] = Entry(f'{ours}/kernel', 'conv')
     entries[f'{theirs}.bias'] = Entry(f'{ours}/bias')
+  if len(model['pose_scale']) == len(dawn_pose.ORDER):
+    for name in entries:
+      if name.endswith('.pose_mlp.1.weight'):
+        entries[name] = dataclasses.replace(
+          entries[name], axis=0, order=dawn_pose.ORDER
+        )
   return entries
 
 

@@ -43,7 +43,8 @@ class Entry:
     path: as 'params/encoder/layer_0/kernel'. Several paths cut the tensor
       along `axis`, in the sizes that the variables have.
     layout: a key of LAYOUTS.
-    axis: of the cut, in our layout.
+    axis: of the cut or of the order, in our layout.
+    order: where our numbers stand in the tensor, along `axis`.
     slot: place along the first axis of a variable that stacks several tensors;
       None if the tensor is the variable.
   """
@@ -51,6 +52,7 @@ class Entry:
   path: str | tuple[str, ...]
   layout: str = 'same'
   axis: int = -1
+  order: tuple[int, ...] | None = None
   slot: int | None = None
 
   @property
@@ -71,12 +73,14 @@ class Description:
     shapes: of the variables of those modules.
     table: how the tensors become these variables.
     audio_features: width of the sound's features; 0 for what hears nothing.
+    constants: variables that belong to the model and come from no tensor.
   """
 
   model: dict[str, Any]
   shapes: Mapping[str, Any]
   table: Table
   audio_features: int = 0
+  constants: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def _conv(x: np.ndarray) -> np.ndarray:
@@ -253,6 +257,10 @@ def _pieces(
   try:
     with np.errstate(over='ignore'):  # What becomes infinite is refused later.
       x = LAYOUTS[entry.layout](x).astype(np.float32)
+    if entry.order is not None:
+      if len(entry.order) != x.shape[entry.axis]:
+        return None
+      x = np.take(x, entry.order, axis=entry.axis)
     if len(shapes) == 1:
       pieces = [x]
     else:

@@ -290,6 +290,54 @@ class LMAE(nn.Module):
     return dict(dynamics=self.decode(z), z=z, mean=mean, logvar=logvar)
 
 
+class Identity(nn.Module):
+  """No auto-encoder: latents are the sampling grid and 2 m - 1 themselves.
+
+  The space of the public diffusion (dawn.md 2.3), 64 times as large as z.
+  """
+
+  @property
+  def latent_channels(self) -> int:
+    """Of the grid and the occlusion."""
+    return 3
+
+  @property
+  def factor(self) -> int:
+    """Pixels of dynamics per pixel of z, along each side."""
+    return 1
+
+  def encode(self, dynamics: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Maps raw dynamics `[..., H, W, 3]` to themselves, without variance."""
+    flow, occlusion = dynamics[..., :2], dynamics[..., 2:]
+    grid = flow + warp.identity_grid(*dynamics.shape[-3:-1])
+    mean = jnp.concatenate([grid, 2 * occlusion - 1], axis=-1)
+    return mean, jnp.full_like(mean, LOGVAR_RANGE[0])
+
+  def decode(self, z: jax.Array) -> jax.Array:
+    """Maps z `[..., H, W, 3]` to raw dynamics of the same size."""
+    flow = z[..., :2] - warp.identity_grid(*z.shape[-3:-1])
+    occlusion = jnp.clip((z[..., 2:] + 1) / 2, 0, 1)
+    return jnp.concatenate([flow, occlusion], axis=-1)
+
+  def __call__(self, dynamics: jax.Array, rng: jax.Array) -> dict:
+    """As `LMAE.__call__`."""
+    del rng
+    mean, logvar = self.encode(dynamics)
+    return dict(dynamics=self.decode(mean), z=mean, mean=mean, logvar=logvar)
+
+
+def build_lmae(kind: str = 'lmae', **keywords: Any) -> LMAE | Identity:
+  """Returns the auto-encoder that `config.model.lmae` describes.
+
+  Args:
+    kind: 'lmae' or 'identity'.
+    keywords: attributes of `LMAE`.
+  """
+  if kind not in ('lmae', 'identity'):
+    raise ValueError(f"kind is {kind!r}, not 'lmae' or 'identity'")
+  return LMAE(**keywords) if kind == 'lmae' else Identity(**keywords)
+
+
 def sample_posterior(
   mean: jax.Array, logvar: jax.Array, rng: jax.Array
 ) -> jax.Array:

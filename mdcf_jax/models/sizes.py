@@ -21,6 +21,11 @@ def resolution_multiple(model: Mapping[str, Any], phases: Iterable[str]) -> int:
   return math.lcm(*(_MULTIPLES[name](model) for name in networks))
 
 
+def has_identity(model: Mapping[str, Any]) -> bool:
+  """Whether dynamics are their own latents; then the LMAE has no weights."""
+  return model.get('lmae', {}).get('kind') == 'identity'
+
+
 def _fde(model: Mapping[str, Any]) -> int:
   """Both hourglasses work on the picture reduced by `scale`."""
   fde = model.get('fde', {})
@@ -30,6 +35,8 @@ def _fde(model: Mapping[str, Any]) -> int:
 
 
 def _lmae(model: Mapping[str, Any]) -> int:
+  if has_identity(model):
+    return _scale(model)
   levels = len(model.get('lmae', {}).get('features', range(4)))
   return _scale(model) * 2 ** (levels - 1)
 

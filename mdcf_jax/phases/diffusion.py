@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from mdcf_jax.models.denoiser import Denoiser
 from mdcf_jax.models.fde import FDE
 from mdcf_jax.models.layers import draw_params
-from mdcf_jax.models.lmae import LMAE, sample_posterior
+from mdcf_jax.models.lmae import LMAE, Identity, build_lmae, sample_posterior
 from mdcf_jax.ops import boxes, losses, noise_schedule, sampling
 
 SAMPLERS = ('ddim', 'dpm++', 'ddim-dawn')
@@ -53,7 +53,7 @@ class DiffusionPhase:
   """
 
   fde: FDE
-  lmae: LMAE
+  lmae: LMAE | Identity
   denoiser: Denoiser
   x0_weight: float = 0.15
   max_x0_factor: float = 5.0
@@ -69,7 +69,7 @@ class DiffusionPhase:
 
   @classmethod
   def from_config(cls, config) -> 'DiffusionPhase':
-    lmae = LMAE(**config.model.lmae.to_dict())
+    lmae = build_lmae(**config.model.lmae.to_dict())
     # The source's features shrink as the dynamics do.
     denoiser = Denoiser(
       stem_levels=lmae.factor.bit_length() - 1,

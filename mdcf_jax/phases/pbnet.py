@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import optax
 
 from mdcf_jax.models.pbnet import BLINK_MIDDLE, PBNet
+from mdcf_jax.models.pbnet_pair import PBNetPair
 from mdcf_jax.ops import losses
 
 BATCH_KEYS = ('audio_emb', 'pose', 'blink', 'frame_mask')
@@ -43,7 +44,7 @@ class PBNetPhase:
     blink_weight: of the cross entropy of blinks, in nats per frame.
   """
 
-  pbnet: PBNet
+  pbnet: PBNet | PBNetPair
   kl_weight: float = 4e-3
   mse_weight: float = 1.0
   velocity_weight: float = 2.0
@@ -54,9 +55,9 @@ class PBNetPhase:
 
   @classmethod
   def from_config(cls, config) -> 'PBNetPhase':
-    return cls(
-      pbnet=PBNet(**config.model.pbnet.to_dict()), **config.loss.to_dict()
-    )
+    keywords = config.model.pbnet.to_dict()
+    module = PBNetPair if 'pose' in keywords else PBNet
+    return cls(pbnet=module(**keywords), **config.loss.to_dict())
 
   def init(self, rng: jax.Array, batch: dict) -> dict[str, Any]:
     """Returns PBNet's 'params'; it has no other state."""

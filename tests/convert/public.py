@@ -60,6 +60,8 @@ def state_dict(table, shapes, draw) -> dict[str, np.ndarray]:
     if entry.slot is not None:
       parts = [part[entry.slot] for part in parts]
     x = parts[0] if len(parts) == 1 else np.concatenate(parts, entry.axis)
+    if entry.order is not None:
+      x = np.take(x, np.argsort(entry.order), axis=entry.axis)
     tensors[name] = INVERSE[entry.layout](x)
   return tensors
 
@@ -97,6 +99,7 @@ def lfg(keywords=LFG, draw=None):
 def unet(keywords=UNET, features=16, streams=(320, 6, 2), draw=None):
   """A diffusion checkpoint; its face encoder was not saved."""
   model = dawn_unet.denoiser.REFERENCE | keywords
+  model |= dict(pose_scale=(1.0,) * streams[1])
   shapes = dawn_unet.shapes(model, features, streams)
   tensors = state_dict(dawn_unet.table(model), shapes, draw or random(1))
   return {

@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from mdcf_jax.convert import dawn_lfg, dawn_pbnet, dawn_unet, tensors
+from mdcf_jax.convert import (
+  dawn_lfg,
+  dawn_pbnet,
+  dawn_pose,
+  dawn_unet,
+  tensors,
+)
 from mdcf_jax.errors import InputError
 from tests.convert import public
 
@@ -75,7 +81,7 @@ def test_full_size_unet():
   description, _ = describe(dawn_unet, given)
   found = description.model['denoiser']
   assert {name: found[name] for name in FULL_UNET} == FULL_UNET
-  assert (found['heads'], found['pose_scale']) == ((2, 1), (1.0,) * 6)
+  assert found['heads'] == (2, 1) and len(found['pose_scale']) == 6
   ours = public.count(description.shapes['params']) - FACE_ENCODER
   assert ours + UNUSED + UNET_FREQUENCIES == 49_857_555
   face = description.shapes['params']['face_encoder']
@@ -160,3 +166,19 @@ def test_a_pbnet_of_something_else_is_refused():
     given[f'encoder.{name}.weight'] = np.zeros((8, 7), np.float32)
   with pytest.raises(InputError, match='7 numbers a frame'):
     convert(dawn_pbnet, given)
+
+
+def test_pose_is_in_our_units():
+  """A pose of ours, what the public PBNet makes of its numbers, and back."""
+  model = dawn_pbnet.motion_units(6)
+  ours = np.array([10.0, -5.0, 3.0, 0.5, 0.25, np.log(0.6)])
+  # Their x and y are pixels of a crop of 120, y from below.
+  theirs = np.array([10.0, -5.0, 3.0, 90.0, 45.0, 5e-4])
+  ranges = np.array([180.0, 180.0, 180.0, 720.0, 1080.0, 1.0])
+  seen = (ours - model['motion_center']) / model['motion_scale']
+  low = np.array([-90.0, -90.0, -90.0, 0.0, 0.0, 0.0])
+  np.testing.assert_allclose(seen, (theirs - low) / ranges, atol=1e-7)
+  # The U-Net sees differences.
+  moved = ours + [1.0, 0.0, 0.0, 0.1, 0.1, 0.0]
+  delta = (moved - ours) / dawn_pose.UNIT
+  np.testing.assert_allclose(delta, [1.0, 0.0, 0.0, 6.0, -6.0, 0.0], atol=1e-6)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mdcf_jax.convert import dawn_unet
+from mdcf_jax.convert import dawn_pose, dawn_unet
 from mdcf_jax.models import denoiser, layers
 from mdcf_jax.ops import attention, noise_schedule, sampling
 from tests.parity import (
@@ -22,6 +22,12 @@ pytestmark = pytest.mark.parity
 
 WINDOW = 3
 SPLIT = (1024, 1030)  # Of the condition: sound, pose, blink.
+
+
+def streams_of(cond):
+  """Sound, pose in our order, blink."""
+  audio, pose, blink = jnp.split(cond, SPLIT, axis=-1)
+  return [audio, pose[..., list(dawn_pose.ORDER)], blink]
 
 
 class Reference:
@@ -56,7 +62,7 @@ class Reference:
         x[..., :3],
         t,
         static,
-        jnp.split(cond, SPLIT, axis=-1),
+        streams_of(cond),
         method=lambda module, *args: module.unet(*args),
         capture_intermediates=True,
         mutable=['intermediates'],
@@ -162,7 +168,7 @@ class Diffusion:
     ]
     static = jnp.concatenate(image, axis=-1)
     static = layers.conv2d(static, params['static_conv']['kernel'], 1, 3)
-    streams = np.split(self.arrays['in/cond'], SPLIT, axis=-1)
+    streams = streams_of(self.arrays['in/cond'])
     self.cond = dict(zip(denoiser.STREAMS, streams), static=static[:, None])
     self.schedule = noise_schedule.cosine_schedule()
 
@@ -220,47 +226,48 @@ def test_levels_of_ddim(diffusion):
 def test_ddim(diffusion, monkeypatch):
   """With the noise that the public code drew."""
   meta, shape = diffusion.arrays['meta'], diffusion['in/x0'].shape
-  state = sampling.start(diffusion['in/ddim_noise/0'])
+  steps, rng = meta['steps'], jax.random.key(0)
+  keys = jnp.stack([jax.random.fold_in(rng, i) for i in range(steps)])
+  drawn = [diffusion[f'in/ddim_noise/{i}'] for i in range(steps)]
+  # The first is the start, and the last step adds none.
+  given = jnp.stack([*drawn[1:], jnp.zeros(shape)])
+  monkeypatch.setattr(
+    sampling, 'frame_noise', lambda key, _: given[jnp.argmax(keys == key)]
+  )
   threshold = functools.partial(
     sampling.dynamic_threshold,
     frame_mask=jnp.ones(shape[:2]),
     quantile=meta['percentile'],
   )
-  denoise_fn = jax.jit(functools.partial(diffusion.denoise, window=WINDOW))
-  for i in range(meta['steps']):
-    # The last step adds none.
-    noise = diffusion.arrays.get(f'in/ddim_noise/{i + 1}', np.zeros(()))
-    noise = channels_last(noise) if noise.ndim else jnp.zeros(shape)
-    monkeypatch.setattr(sampling, 'frame_noise', lambda *_, x=noise: x)
-    state = sampling.ddim(
-      denoise_fn,
-      state,
-      jax.random.key(0),
-      diffusion.schedule,
-      levels=sampling.reference_levels(meta['steps']),
-      eta=meta['eta'],
-      clip=threshold,
-      reference_alphas=True,
-      first=i,
-      count=1,
-    )
+  state = sampling.ddim(
+    functools.partial(diffusion.denoise, window=WINDOW),
+    sampling.start(drawn[0]),
+    rng,
+    diffusion.schedule,
+    levels=sampling.reference_levels(steps),
+    eta=meta['eta'],
+    clip=threshold,
+    reference_alphas=True,
+  )
   assert_equal(state.xt, diffusion['out/ddim'])
 
 
 def test_a_frame_can_lack_its_conditions(reference, diffusion):
   """The public null is drawn for every frame: zeros in its three streams."""
-  x0, hidden = diffusion['in/x0'], jnp.arange(10)[None] % 3 == 0
+  x0 = diffusion['in/x0']
   t = jnp.full(x0.shape[:2], 100)
   module = reference.denoiser(WINDOW)
-  apply = jax.jit(module.apply)
-  ours = apply(reference.variables, x0, t, diffusion.cond, null_cond=hidden)
-  seen = ~np.asarray(hidden)[..., None]
+
+  @jax.jit
+  def apply(cond, hidden):
+    return module.apply(reference.variables, x0, t, cond, null_cond=hidden)
+
+  hidden = jnp.arange(10)[None] % 3 == 0
+  ours = apply(diffusion.cond, hidden)
   cond = {
-    name: x * seen if name in denoiser.STREAMS else x
+    name: x * ~hidden[..., None] if name in denoiser.STREAMS else x
     for name, x in diffusion.cond.items()
   }
-  assert_equal(ours, apply(reference.variables, x0, t, cond))
-  whole = apply(
-    reference.variables, x0, t, diffusion.cond, null_cond=jnp.array([False])
-  )
-  assert np.abs(whole - ours).max() > 0.01
+  seen = jnp.zeros_like(hidden)
+  assert_equal(ours, apply(cond, seen))
+  assert np.abs(apply(diffusion.cond, seen) - ours).max() > 0.01
