@@ -37,8 +37,13 @@ def _no_igc(config: ConfigDict) -> None:
     config.loss.igc_weight = 0.0
 
 
-# Rows of the paper's ablation table: each changes a finished config.
-ABLATIONS = {'d8': _d8, 'd16': _d16, 'no_igc': _no_igc}
+def _dawn(config: ConfigDict) -> None:
+  """On top of DAWN's LFG instead of an FDE of ours: see docs/conversion.md."""
+  config.model.fde = ConfigDict(models.DAWN_FDE)
+
+
+# Rows of the paper's ablation table, and what else changes a finished config.
+ABLATIONS = {'d8': _d8, 'd16': _d16, 'no_igc': _no_igc, 'dawn': _dawn}
 
 
 def parse_variant(variant: str) -> tuple[str, int, tuple[str, ...]]:

@@ -19,6 +19,7 @@ def get_config(variant: str = 'base') -> ConfigDict:
     mouth_weight=0.15,  # Noise's error in the cells that the mouth covers.
     opening_weight=0.0,  # The sound's encoding follows the mouth's opening.
     null_prob=0.1,  # Samples that learn without sound, pose and blink.
+    null_per_frame=False,  # Frames do, as in DAWN's code.
     independent_levels=False,  # A noise level per frame, not per clip.
     clip=5.0,  # Sampling clips latents at these standard deviations.
   )

@@ -147,3 +147,15 @@ SIZES = {
     ),
   ),
 }
+
+# What `mdcf convert dawn-lfg` makes of the public checkpoint.
+DAWN_FDE = SIZES['base']['fde'] | dict(
+  generator=dict(
+    block_expansion=64,
+    max_features=256,
+    num_bottleneck_blocks=6,
+    edge_kernel=7,
+  ),
+  align_corners=False,  # As its weights were trained.
+  padding='zeros',
+)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
+from configs import lmae
 from mdcf_jax.convert import (
   dawn_lfg,
   dawn_pbnet,
@@ -68,6 +69,8 @@ def test_full_size_lfg():
   expected = FULL_LFG | dawn_lfg.REFERENCE
   expected['generator'] = expected['generator'] | dict(edge_kernel=7)
   assert found == expected
+  # So phases after it can be trained on top of it.
+  assert lmae.get_config('128,dawn').model.fde.to_dict() == found
   params = description.shapes['params']
   counts = {name: public.count(part) for name, part in params.items()}
   assert counts['region_predictor'] == 14_146_728
