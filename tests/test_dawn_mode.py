@@ -1,15 +1,17 @@
 """Weights in the names of DAWN's files generate frames: no auto-encoder."""
 
+import jax
 import numpy as np
 import pytest
 import safetensors.numpy
 
-from mdcf_jax import Pipeline
+from mdcf_jax import Pipeline, pipeline
 from mdcf_jax.cli.main import main
+from mdcf_jax.convert import dawn_lfg, dawn_pbnet, dawn_unet
 from mdcf_jax.errors import InputError
 from mdcf_jax.models.lmae import Identity
 from mdcf_jax.models.sizes import resolution_multiple
-from tests.convert import public
+from tests.convert import public, test_dawn
 
 SIZE = 32
 
@@ -90,3 +92,34 @@ def test_a_saved_pipeline_is_the_same(pipe, tmp_path):
   again = Pipeline.from_pretrained(tmp_path)
   assert set(again.variables) == {'fde', 'diffusion', 'pbnet'}
   assert main(['info', str(tmp_path)]) == 0
+
+
+def test_full_size():
+  """The public models fill the modules that a folder of them builds."""
+  found = [
+    module.describe(module.prepare(given))
+    for module, given in (
+      (dawn_lfg, public.lfg(test_dawn.FULL_LFG, draw=public.zeros)),
+      (
+        dawn_unet,
+        public.unet(test_dawn.FULL_UNET, 256, (1024, 6, 2), public.zeros),
+      ),
+      (
+        dawn_pbnet,
+        public.pbnet(8, test_dawn.FULL_PBNET, 1024, public.zeros),
+      ),
+    )
+  ]
+  phases = [module.PHASE for module in (dawn_lfg, dawn_unet, dawn_pbnet)]
+  config = dict(
+    model={name: x for part in found for name, x in part.model.items()},
+    resolution=256,
+    audio_encoder='hubert-large',
+    phases={name: {} for name in phases},
+  )
+  shapes = pipeline._shapes(pipeline._build(config), config)
+  for name, part in zip(phases, found):
+    assert jax.tree.map(np.shape, shapes[name]['params']) == jax.tree.map(
+      np.shape, part.shapes['params']
+    )
+  assert 128 % resolution_multiple(config['model'], phases) == 0
