@@ -35,6 +35,7 @@ KINDS = {
   'vgg19': ('vgg19', 'vgg19'),
 }
 _NAMES = ('lmae', *(name for _, name in KINDS.values()))
+_BESIDE = ('hubert', 'vgg19')  # What models are used with, not part of them.
 _HEARS = ('diffusion', 'pbnet', 'hubert')  # What has to do with sound.
 
 
@@ -153,6 +154,10 @@ def write(
       resolution or hear something else, or it cannot be written.
   """
   output, name = pathlib.Path(output).resolve(), KINDS[kind][1]
+  if not 0 < resolution <= weights.MAX_RESOLUTION:
+    raise InputError(
+      f'resolution {resolution} is not in 1 to {weights.MAX_RESOLUTION}'
+    )
   weights.check_output(output, _NAMES)
   config = _config(output, name, description, resolution)
   config['phases'][name] = {'converted': kind}
@@ -200,6 +205,14 @@ def _config(
       raise InputError(
         f'{output} is for {config["resolution"]} pixels, not {resolution}; '
         'give --resolution'
+      )
+    trained = [
+      x for x, how in config['phases'].items() if 'converted' not in how
+    ]
+    if trained and name not in _BESIDE:
+      raise InputError(
+        f'{output} has a {trained[0]} that was trained with another {name}; '
+        'name another folder'
       )
   if description.audio_features:
     others = [x for x in _HEARS if x in config['phases'] and x != name]

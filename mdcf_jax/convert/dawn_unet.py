@@ -26,6 +26,7 @@ from mdcf_jax.models import denoiser
 logger = logging.getLogger(__name__)
 
 PHASE = 'diffusion'
+WINDOW = 40  # Frames to each side, of the public inference.
 
 # The constants are computed here too; the heads' attentions are never called.
 CONSTANTS = (
@@ -104,6 +105,7 @@ def describe(tensors: Mapping[str, np.ndarray]) -> Description:
     head_dim=inner // num_heads,
     cross_heads=shape(tensors, f'{cross}.to_q.weight')[0] // cross_head_dim,
     cross_head_dim=cross_head_dim,
+    window=WINDOW,
     pose_scale=_pose_scale(streams[1]),
   )
   features = channels - sum(heads) - 16  # 16 are of the face's box.

@@ -127,12 +127,13 @@ def read(path: str | pathlib.Path) -> dict[str, np.ndarray]:
       head = file.read(4)
   except OSError as error:
     raise InputError(f'cannot read {path}: {error.strerror}') from error
-  if path.suffix in PICKLES or _holds_pickle(path):
+  is_zip = head == b'PK\x03\x04'
+  if path.suffix in PICKLES or (is_zip and _holds_pickle(path)):
     raise InputError(
       f'{path} is a pickle, which can run programs when it is opened; convert '
       'it with scripts/pth_to_safetensors.py first'
     )
-  if path.suffix == '.npz' or head == b'PK\x03\x04':
+  if path.suffix == '.npz' or is_zip:
     with reading(path), np.load(path, allow_pickle=False) as file:
       return dict(file)
   return _read_safetensors(path)
@@ -140,8 +141,6 @@ def read(path: str | pathlib.Path) -> dict[str, np.ndarray]:
 
 def _holds_pickle(path: pathlib.Path) -> bool:
   """Whether it is the archive that torch.save writes, whatever its name."""
-  if not zipfile.is_zipfile(path):
-    return False
   with reading(path), zipfile.ZipFile(path) as file:
     return any(name.endswith('.pkl') for name in file.namelist())
 

@@ -155,6 +155,16 @@ def test_models_that_do_not_belong_together_are_refused(tmp_path, capsys, lfg):
   assert list(config['phases']) == ['diffusion']
 
 
+def test_trained_weights_are_left_alone(tmp_path, capsys, lfg, tiny_weights):
+  words = refused(capsys, 'dawn-lfg', lfg, tiny_weights, '--resolution', 64)
+  assert 'was trained with another fde' in words
+  for size in (0, 99999):
+    words = refused(
+      capsys, 'dawn-lfg', lfg, tmp_path / 'out', '--resolution', size
+    )
+    assert f'resolution {size} is not in' in words
+
+
 def test_parts_of_one_model_are_joined(tmp_path, capsys):
   given = public.lfg()
   names = sorted(given)

@@ -41,7 +41,7 @@ class Reference:
     self.model = model['denoiser']
 
   def denoiser(self, window):
-    return denoiser.Denoiser(**self.model, window=window)
+    return denoiser.Denoiser(**self.model | dict(window=window))
 
   @functools.cache  # noqa: B019
   def compiled(self, window):
