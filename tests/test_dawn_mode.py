@@ -94,6 +94,7 @@ def test_a_saved_pipeline_is_the_same(pipe, tmp_path):
   assert main(['info', str(tmp_path)]) == 0
 
 
+@pytest.mark.slow
 def test_full_size():
   """The public models fill the modules that a folder of them builds."""
   found = [
