@@ -12,11 +12,11 @@ import numpy as np
 from mdcf_jax.data import mel
 from mdcf_jax.errors import InputError
 from mdcf_jax.media import faces
+from mdcf_jax.weights import MAX_RESOLUTION
 
 logger = logging.getLogger(__name__)
 
 FPS = 25
-MAX_RESOLUTION = 4096
 AUDIO_ENCODERS = ('mel',)
 SAMPLERS = ('ddim', 'dpm++')
 MAX_STEPS = 500
