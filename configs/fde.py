@@ -38,6 +38,7 @@ def get_config(variant: str = 'base') -> ConfigDict:
       landmark_weight=1.0,
     )
   if config.size == 'mini':
+    config.loss.mouth_weight = 8.0
     config.loss.window = min(96, config.resolution)
     # A fifth of a step's time on a CPU; the guide points hold the regions.
     config.loss.equivariance_weight = 0.0

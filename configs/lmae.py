@@ -32,6 +32,8 @@ def get_config(variant: str = 'base') -> ConfigDict:
     config.loss.l1_weight = 5.0
     config.loss.mouth_weight = 4.0
   if config.size == 'mini':
+    # The mouth is a hundredth of a frame, and what people look at.
+    config.loss.mouth_weight = 20.0
     config.batch_size = 8
     config.loss.window = min(96, config.resolution)
     config.optimizer.learning_rate = 1e-3

@@ -13,11 +13,11 @@ from mdcf_jax import speech
 from mdcf_jax.data import mel
 from mdcf_jax.errors import InputError
 from mdcf_jax.media import faces
+from mdcf_jax.weights import MAX_RESOLUTION
 
 logger = logging.getLogger(__name__)
 
 FPS = 25
-MAX_RESOLUTION = 4096
 SAMPLERS = ('ddim', 'dpm++', 'ddim-dawn')
 MAX_STEPS = 500
 MAX_GUIDANCE = 100.0

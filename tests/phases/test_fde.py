@@ -124,6 +124,17 @@ def test_guided_regions_turn_and_zoom_with_the_face():
     np.testing.assert_allclose(motion, 2 * expected - 1, atol=1e-4)
 
 
+def test_a_shut_mouth_is_an_error_that_a_moved_head_is_not():
+  """What lies between centres counts, and close ones count most."""
+  guided = jnp.array([[[0.0, 0.0], [0.0, 0.1], [0.5, 0.5]]])
+  moved = phases._between_error(guided + 0.3, guided)
+  np.testing.assert_allclose(moved, 0, atol=1e-5)
+  shut = phases._between_error(guided.at[0, 1, 1].set(0.05), guided)
+  pairs = np.asarray(shut)[0]  # (0, 1), (0, 2), (1, 2).
+  assert pairs[1] == 0
+  assert pairs[0] > 10 * pairs[2] > 0
+
+
 def test_teacher_forcing_moves_the_face_with_its_guide_points(setting):
   phase, params, model_state, batch = setting
   forced = dataclasses.replace(
