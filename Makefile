@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check \
   --progress-bar off --quiet
 PYTEST_FLAGS ?=
-# On Linux https://download.pytorch.org/whl/cpu saves gigabytes of CUDA.
+# On Linux the index of torch's CPU builds saves gigabytes of CUDA.
 TORCH_INDEX ?=
 
 .DEFAULT_GOAL := help
