@@ -13,12 +13,12 @@ from mdcf_jax import speech
 from mdcf_jax.data import mel
 from mdcf_jax.errors import InputError
 from mdcf_jax.media import faces
+from mdcf_jax.ops.sampling import SAMPLERS
 from mdcf_jax.weights import MAX_RESOLUTION
 
 logger = logging.getLogger(__name__)
 
 FPS = 25
-SAMPLERS = ('ddim', 'dpm++', 'ddim-dawn')
 MAX_STEPS = 500
 MAX_GUIDANCE = 100.0
 MAX_CHANNELS = 64

@@ -8,7 +8,7 @@ import pytest
 ALLOWED = {
   'errors': (),
   'visualize': (),
-  'inputs': ('errors', 'media', 'data', 'speech'),
+  'inputs': ('errors', 'media', 'data', 'ops', 'speech', 'weights'),
   'speech': ('errors', 'data', 'models', 'weights'),
   'ops': ('ops',),
   'models': ('ops', 'models', 'errors'),

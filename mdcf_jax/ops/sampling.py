@@ -12,14 +12,17 @@ turns a prediction error of 0.001 into 65 standard deviations. The reference's
 steps are options: `reference_levels`, `reference_alphas`, `dynamic_threshold`.
 """
 
+import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mdcf_jax.ops.noise_schedule import NoiseSchedule
+
+SAMPLERS = ('ddim', 'dpm++', 'ddim-dawn')
 
 DenoiseFn = Callable[[jax.Array, jax.Array], jax.Array]
 Clip = float | Callable[[jax.Array], jax.Array]
@@ -110,6 +113,52 @@ def dynamic_threshold(
   limit = jnp.maximum(jnp.nanquantile(size, quantile, axis=1), 1.0)
   limit = limit.reshape(-1, *(1,) * (x0.ndim - 1))
   return jnp.clip(x0, -limit, limit) / limit
+
+
+def advance(
+  sampler: str,
+  denoise_fn: DenoiseFn,
+  state: State,
+  rng: jax.Array,
+  schedule: NoiseSchedule,
+  *,
+  steps: int,
+  eta: float,
+  clip: float | None,
+  frame_mask: jax.Array,
+  **part: Any,
+) -> State:
+  """Takes some of `steps` steps of the sampler of a name.
+
+  Args:
+    sampler: 'ddim', 'dpm++' (which is deterministic), or 'ddim-dawn': DDIM with
+      the levels, alphas and threshold of the public code, whatever `clip`.
+    denoise_fn, state, rng, schedule, eta, clip: as in `ddim`.
+    steps: evaluations of the denoiser in all.
+    frame_mask: `[B, T]`, 1 on the frames that count.
+    part: first and count, as in `ddim`.
+
+  Raises:
+    ValueError: no such sampler, or more steps than levels.
+  """
+  if sampler not in SAMPLERS:
+    raise ValueError(f'sampler {sampler!r} is none of {SAMPLERS}')
+  if sampler == 'ddim-dawn':
+    return ddim(
+      denoise_fn,
+      state,
+      rng,
+      schedule,
+      levels=reference_levels(steps),
+      eta=eta,
+      clip=functools.partial(dynamic_threshold, frame_mask=frame_mask),
+      reference_alphas=True,
+      **part,
+    )
+  part |= dict(levels=sampling_levels(start_level(schedule), steps), clip=clip)
+  if sampler == 'dpm++':
+    return dpm_solver(denoise_fn, state, schedule, **part)
+  return ddim(denoise_fn, state, rng, schedule, eta=eta, **part)
 
 
 def ddim(

@@ -9,7 +9,7 @@ schedule assumes unit variance.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import jax
@@ -20,11 +20,7 @@ from mdcf_jax.models.fde import FDE
 from mdcf_jax.models.layers import draw_params
 from mdcf_jax.models.lmae import LMAE, Identity, build_lmae, sample_posterior
 from mdcf_jax.ops import boxes, losses, noise_schedule, sampling
-
-SAMPLERS = ('ddim', 'dpm++', 'ddim-dawn')
-
-# Frames that pass through the auto-encoders at a time; they need the memory.
-CHUNK = 8
+from mdcf_jax.phases import latent_space
 
 # Of the height of a talking mouth over that of the face.
 _OPENING_DEVIATION = 0.03
@@ -260,8 +256,7 @@ class DiffusionPhase:
       audio_emb, pose, blink: `[B, T, ...]`; frame_mask `[B, T]`.
       source_pose, source_blink, face_box: of the source, `[B, ...]`.
       steps: evaluations of the denoiser in all.
-      sampler: 'ddim', 'dpm++' (which is deterministic), or 'ddim-dawn': DDIM
-        with the steps and the threshold of the public code.
+      sampler: see `sampling.advance`.
       eta: of DDIM: 0 adds no noise on the way, 1 as much as DDPM.
       guidance_scale: 1 needs one evaluation a step, anything else two.
       first, count: which of the steps to take now; `first` may be traced.
@@ -269,8 +264,6 @@ class DiffusionPhase:
     Raises:
       ValueError: no such sampler, or more steps than levels.
     """
-    if sampler not in SAMPLERS:
-      raise ValueError(f'sampler {sampler!r} is none of {SAMPLERS}')
     cond = self.denoiser.apply(
       {'params': params},
       source_features,
@@ -281,27 +274,20 @@ class DiffusionPhase:
       frame_mask,
       method='condition',
     )
-    denoise_fn = self._denoise_fn(params, cond, frame_mask, guidance_scale)
-    schedule = noise_schedule.cosine_schedule()
-    levels = sampling.sampling_levels(sampling.start_level(schedule), steps)
     _, rng_steps = jax.random.split(rng)
-    common = dict(
-      schedule=schedule,
-      levels=levels,
+    return sampling.advance(
+      sampler,
+      self._denoise_fn(params, cond, frame_mask, guidance_scale),
+      state,
+      rng_steps,
+      noise_schedule.cosine_schedule(),
+      steps=steps,
+      eta=eta,
       clip=self.clip,
+      frame_mask=frame_mask,
       first=first,
       count=count,
     )
-    if sampler == 'dpm++':
-      return sampling.dpm_solver(denoise_fn, state, **common)
-    if sampler == 'ddim-dawn':
-      threshold = sampling.dynamic_threshold
-      common |= dict(
-        levels=sampling.reference_levels(steps),
-        clip=functools.partial(threshold, frame_mask=frame_mask),
-        reference_alphas=True,
-      )
-    return sampling.ddim(denoise_fn, state, rng_steps, eta=eta, **common)
 
   def finish(self, model_state: dict, state: sampling.State) -> jax.Array:
     """Latents `[B, T, h, w, C]` in the LMAE's units, after the last step."""
@@ -337,7 +323,7 @@ class DiffusionPhase:
       `[B, T, H, W, 3]` in [-1, 1]).
     """
     known = ('audio_emb', 'pose', 'blink', 'source_pose', 'source_blink')
-    features = self._features(frozen, batch)
+    features = latent_space.encode_source(self.fde, frozen, batch['source'])
     z = self.sample(
       params,
       model_state,
@@ -345,17 +331,9 @@ class DiffusionPhase:
       **{name: batch[name] for name in (*known, 'face_box', 'frame_mask')},
       rng=rng,
     )
-
-    def decode(z):
-      dynamics = self.lmae.apply(_variables(frozen['lmae']), z, method='decode')
-      repeated = tuple(_repeat(f, z.shape[1]) for f in features)
-      flat = dynamics.reshape(-1, *dynamics.shape[2:])
-      images = self.fde.apply(
-        _variables(frozen['fde']), repeated, flat, method='decode'
-      )
-      return dynamics, images.reshape(*z.shape[:2], *images.shape[1:])
-
-    dynamics, images = _over_time(decode, z)
+    dynamics, images = latent_space.decode(
+      self.fde, self.lmae, frozen, features, z
+    )
     return dict(z=z, dynamics=dynamics, prediction=images)
 
   def pictures(self, outputs: dict, batch: dict) -> dict[str, jax.Array]:
@@ -372,7 +350,7 @@ class DiffusionPhase:
 
   def encode_source(self, frozen: dict, source: jax.Array) -> jax.Array:
     """E(x_src) `[H/4, W/4, C]` of `[H, W, 3]` in [-1, 1]; to be jitted."""
-    return self._features(frozen, dict(source=source[None]))[-1][0]
+    return latent_space.encode_source(self.fde, frozen, source[None])[-1][0]
 
   def encode_clip(
     self, frozen: dict, source: jax.Array, frames: jax.Array
@@ -386,41 +364,24 @@ class DiffusionPhase:
     Returns:
       mean and logvar `[T, h, w, C]`.
     """
-    mean, logvar = self._encode(frozen, source[None], frames[None])
+    mean, logvar = latent_space.encode(
+      self.fde, self.lmae, frozen, source[None], frames[None]
+    )
     return mean[0], logvar[0]
 
   def _posterior(self, frozen, batch):
     """Mean and logvar `[B, T, h, w, C]`: cached ones, or from the frames."""
     if 'z_mean' in batch:
       return batch['z_mean'], batch['z_logvar']
-    return self._encode(frozen, batch['source'], batch['video'])
-
-  def _encode(self, frozen, source, video):
-    def encode(frames):
-      dynamics = self.fde.apply(
-        _variables(frozen['fde']),
-        _repeat(source, frames.shape[1]),
-        frames.reshape(-1, *frames.shape[2:]),
-        method='estimate',
-      )
-      moments = self.lmae.apply(
-        _variables(frozen['lmae']), dynamics, method='encode'
-      )
-      return tuple(x.reshape(*frames.shape[:2], *x.shape[1:]) for x in moments)
-
-    return jax.lax.stop_gradient(_over_time(encode, video))
+    return latent_space.encode(
+      self.fde, self.lmae, frozen, batch['source'], batch['video']
+    )
 
   def _source_features(self, frozen, batch):
     """E(x_src) `[B, H/4, W/4, C]`, cached or computed."""
     if 'source_features' in batch:
       return batch['source_features']
-    return self._features(frozen, batch)[-1]
-
-  def _features(self, frozen, batch):
-    features = self.fde.apply(
-      _variables(frozen['fde']), batch['source'], method='encode'
-    )
-    return jax.lax.stop_gradient(features)
+    return latent_space.encode_source(self.fde, frozen, batch['source'])[-1]
 
 
 def _opening_error(sound: jax.Array, batch: dict) -> jax.Array:
@@ -452,34 +413,3 @@ def _conditions(source_features: jax.Array, batch: dict) -> dict:
     blink_delta=batch['blink'] - batch['source_blink'][:, None],
     face_box=batch['face_box'],
   )
-
-
-def _variables(frozen: dict) -> dict:
-  """Variables of a module from what an earlier phase hands over."""
-  return {'params': frozen['params'], **frozen['model_state']}
-
-
-def _repeat(x: jax.Array, length: int) -> jax.Array:
-  """Maps `[B, ...]` to `[B * length, ...]`, for every frame of a clip."""
-  return jnp.repeat(x, length, axis=0)
-
-
-def _over_time(fn: Callable[[jax.Array], Any], x: jax.Array) -> Any:
-  """Applies `fn` to `[B, T, ...]` in pieces of time, one after the other.
-
-  The batch stays whole in every piece, so it may be spread over devices.
-  """
-  batch, length = x.shape[:2]
-  size = max(1, min(length, CHUNK // batch))
-  count = -(-length // size)
-  if count == 1:
-    return fn(x)
-  pad = ((0, 0), (0, count * size - length)) + ((0, 0),) * (x.ndim - 2)
-  x = jnp.pad(x, pad, mode='edge').reshape(batch, count, size, *x.shape[2:])
-  pieces = jax.lax.map(fn, jnp.moveaxis(x, 1, 0))
-
-  def join(y):
-    y = jnp.moveaxis(y, 0, 1)
-    return y.reshape(batch, count * size, *y.shape[3:])[:, :length]
-
-  return jax.tree.map(join, pieces)

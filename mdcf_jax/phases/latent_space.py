@@ -1,0 +1,104 @@
+"""From frames to latents and back, through the frozen FDE and LMAE.
+
+What the diffusion learns in, without what it learns. `frozen` has the variables
+of both as phases receive them; clips pass in pieces of time, because the
+auto-encoders need the memory.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from mdcf_jax.models.fde import FDE
+from mdcf_jax.models.lmae import LMAE, Identity
+
+CHUNK = 8  # Frames that pass at a time.
+
+
+def encode(
+  fde: FDE,
+  lmae: LMAE | Identity,
+  frozen: dict,
+  source: jax.Array,
+  video: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+  """Posterior of the latents of clips (equation 4); no gradient.
+
+  Args:
+    source: `[B, H, W, 3]` in [-1, 1].
+    video: `[B, T, H, W, 3]`.
+
+  Returns:
+    mean and logvar `[B, T, h, w, C]`.
+  """
+
+  def piece(frames):
+    dynamics = fde.apply(
+      _variables(frozen['fde']),
+      jnp.repeat(source, frames.shape[1], axis=0),
+      frames.reshape(-1, *frames.shape[2:]),
+      method='estimate',
+    )
+    moments = lmae.apply(_variables(frozen['lmae']), dynamics, method='encode')
+    return tuple(x.reshape(*frames.shape[:2], *x.shape[1:]) for x in moments)
+
+  return jax.lax.stop_gradient(_over_time(piece, video))
+
+
+def encode_source(fde: FDE, frozen: dict, source: jax.Array) -> tuple:
+  """Features of `[B, H, W, 3]`, see `FDE.encode`; no gradient."""
+  features = fde.apply(_variables(frozen['fde']), source, method='encode')
+  return jax.lax.stop_gradient(features)
+
+
+def decode(
+  fde: FDE, lmae: LMAE | Identity, frozen: dict, features: tuple, z: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  """Frames of latents `[B, T, h, w, C]`.
+
+  Args:
+    features: of `encode_source`, of one source for each clip.
+
+  Returns:
+    dynamics `[B, T, H/4, W/4, 3]` and frames `[B, T, H, W, 3]` in [-1, 1].
+  """
+
+  def piece(z):
+    dynamics = lmae.apply(_variables(frozen['lmae']), z, method='decode')
+    images = fde.apply(
+      _variables(frozen['fde']),
+      tuple(jnp.repeat(f, z.shape[1], axis=0) for f in features),
+      dynamics.reshape(-1, *dynamics.shape[2:]),
+      method='decode',
+    )
+    return dynamics, images.reshape(*z.shape[:2], *images.shape[1:])
+
+  return _over_time(piece, z)
+
+
+def _variables(frozen: dict) -> dict:
+  """Variables of a module from what an earlier phase hands over."""
+  return {'params': frozen['params'], **frozen['model_state']}
+
+
+def _over_time(fn: Callable[[jax.Array], Any], x: jax.Array) -> Any:
+  """Applies `fn` to `[B, T, ...]` in pieces of time, one after the other.
+
+  The batch stays whole in every piece, so it may be spread over devices.
+  """
+  batch, length = x.shape[:2]
+  size = max(1, min(length, CHUNK // batch))
+  count = -(-length // size)
+  if count == 1:
+    return fn(x)
+  pad = ((0, 0), (0, count * size - length)) + ((0, 0),) * (x.ndim - 2)
+  x = jnp.pad(x, pad, mode='edge').reshape(batch, count, size, *x.shape[2:])
+  pieces = jax.lax.map(fn, jnp.moveaxis(x, 1, 0))
+
+  def join(y):
+    y = jnp.moveaxis(y, 0, 1)
+    return y.reshape(batch, count * size, *y.shape[3:])[:, :length]
+
+  return jax.tree.map(join, pieces)
