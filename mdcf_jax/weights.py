@@ -200,6 +200,20 @@ def describe(variables: Any) -> tuple[int, int]:
   return len(leaves), sum(int(np.prod(x.shape)) for x in leaves)
 
 
+def inspect(path: str | pathlib.Path) -> tuple[str, str]:
+  """Returns (types of the tensors, most numbers first; sha256) of a file.
+
+  Raises:
+    InputError: it is not there, or damaged.
+  """
+  path = pathlib.Path(path)
+  sizes: dict[str, int] = {}
+  for shape, code, _ in _read(path).values():
+    sizes[code] = sizes.get(code, 0) + int(np.prod(shape))
+  types = '+'.join(sorted(sizes, key=sizes.get, reverse=True))
+  return types, hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def fingerprint(variables: Any) -> str:
   """Returns eight digits that a tree of arrays shares with its copies alone."""
   digest = hashlib.sha256()

@@ -83,6 +83,7 @@ GUARDED = (
   ('mouth_true', +1, 0.05),
 )
 MAX_BYTES = 20_000_000
+LICENCE = 'research only, see MODEL_CARD.md'
 
 logger = logging.getLogger('train_bundled')
 
@@ -248,7 +249,7 @@ def pack(args: argparse.Namespace) -> pathlib.Path:
   call(
     *(sys.executable, '-m', 'mdcf_jax.cli.main', 'pack'),
     *('--runs', args.workdir, '--output', packed),
-    *('--phases', ','.join(trained)),
+    *('--phases', ','.join(trained), '--licence', LICENCE),
   )
   kept = [
     name

@@ -58,14 +58,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     choices=('bfloat16', 'float16', 'float32'),
     help='of the parameters',
   )
+  parser.add_argument(
+    '--licence', default='', help='of the weights, for config.json'
+  )
 
 
 def run(args: argparse.Namespace) -> None:
   """Converts, and prints how many parameters were used."""
   description, variables, left = convert(args.kind, args.input)
-  write(
-    args.output, args.kind, description, variables, args.resolution, args.dtype
-  )
+  how = {'converted': args.kind, 'licence': args.licence}
+  write(args.output, how, description, variables, args.resolution, args.dtype)
   _, used = weights.describe(variables['params'])
   sys.stdout.write(
     f'{args.output}: {args.kind}, {used:,} parameters used, {left:,} numbers '
@@ -141,7 +143,7 @@ def _describe(kind: str, module: Any, prepared: dict) -> tensors.Description:
 
 def write(
   output: str | os.PathLike,
-  kind: str,
+  how: dict[str, str],
   description: tensors.Description,
   variables: dict[str, Any],
   resolution: int,
@@ -149,18 +151,26 @@ def write(
 ) -> None:
   """Adds a file to a folder of weights; the folder is whole at any moment.
 
+  Args:
+    output: the folder.
+    how: the file's entry in config.json: converted, a key of KINDS; licence.
+    description, variables: of `convert`.
+    resolution: pixels of a side that the weights were trained for.
+    dtype: of the parameters.
+
   Raises:
     InputError: `output` is something else, or its files are of another
       resolution or hear something else, or it cannot be written.
   """
-  output, name = pathlib.Path(output).resolve(), KINDS[kind][1]
+  output = pathlib.Path(output).resolve()
+  name = KINDS[how['converted']][1]
   if not 0 < resolution <= weights.MAX_RESOLUTION:
     raise InputError(
       f'resolution {resolution} is not in 1 to {weights.MAX_RESOLUTION}'
     )
   weights.check_output(output, _NAMES)
   config = _config(output, name, description, resolution)
-  config['phases'][name] = {'converted': kind}
+  config['phases'][name] = how
   partial = output.with_name(f'.{output.name}.partial')
   shutil.rmtree(partial, ignore_errors=True)
   try:

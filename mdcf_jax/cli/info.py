@@ -10,7 +10,7 @@ from mdcf_jax.errors import InputError
 
 HELP = 'what a folder of weights contains'
 
-_ORDER = 'fde lmae diffusion pbnet'  # Of training.
+_ORDER = ('fde', 'lmae', 'diffusion', 'pbnet')  # Of training.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,33 +24,49 @@ def run(args: argparse.Namespace) -> None:
 
 
 def describe(folder: str | pathlib.Path) -> str:
-  """Returns a table of the phases: parameters, size, steps, settings.
+  """Returns what is in a folder: its files, their licence, the modules.
 
   Raises:
     InputError: no folder of weights, or a file of it is damaged.
   """
   folder = pathlib.Path(folder)
   config = weights.load_config(folder)
+  names = {file.stem for file in folder.glob('*.safetensors')}
+  names |= config['phases'].keys()
+  known = [name for name in _ORDER if name in names]
   lines = [
     f'{folder}: {config["resolution"]} x {config["resolution"]} pixels, '
     f'audio features {config["audio_encoder"]}',
-    f'{"phase":<10} {"parameters":>12} {"megabytes":>10} {"steps":>9}  trained',
+    f'{"file":<10} {"parameters":>12} {"megabytes":>10}  {"types":<9} trained',
   ]
-  for name in sorted(config['phases'], key=_ORDER.find):
-    how = config['phases'][name]
-    variables = weights.load(folder, name)
-    if not isinstance(variables.get('params'), dict):
-      raise InputError(f'{folder}/{name}.safetensors has no parameters')
-    _, count = weights.describe(variables['params'])
-    size = (folder / f'{name}.safetensors').stat().st_size / 1e6
-    steps = str(how.get('steps', '?'))
-    lines.append(
-      f'{name:<10} {count:>12,} {size:>10.2f} {steps:>9}  '
-      + _settings(how.get('config'))
-    )
+  digests = []
+  for name in (*known, *sorted(names.difference(known))):
+    how = config['phases'].get(name, {})
+    lines.append(_row(folder, name, how))
+    _, digest = weights.inspect(folder / f'{name}.safetensors')
+    licence = how.get('licence') or 'not stated'
+    digests.append(f'{name}.safetensors: licence {licence}, sha256 {digest}')
+  lines += digests
   for name, keywords in config['model'].items():
     lines.append(f'{name}: {_words(keywords)}')
   return '\n'.join(lines) + '\n'
+
+
+def _row(folder: pathlib.Path, name: str, how: dict[str, Any]) -> str:
+  """One line about a file, and how it was made."""
+  path = folder / f'{name}.safetensors'
+  variables = weights.load(folder, name)
+  if not isinstance(variables.get('params'), dict):
+    raise InputError(f'{path} has no parameters')
+  _, count = weights.describe(variables['params'])
+  types, _ = weights.inspect(path)
+  if 'converted' in how:
+    made = f'converted from {how["converted"]}'
+  else:
+    words = f'steps {how["steps"]}' if 'steps' in how else '', _settings(how)
+    made = ', '.join(word for word in words if word)
+  size = path.stat().st_size / 1e6
+  return f'{name:<10} {count:>12,} {size:>10.2f}  {types:<9} {made}'
 
 
 def _words(keywords: dict) -> str:
@@ -61,8 +77,9 @@ def _words(keywords: dict) -> str:
   )
 
 
-def _settings(config: Any) -> str:
-  """Spells how a phase was trained in a few words, if `config` tells."""
+def _settings(how: dict[str, Any]) -> str:
+  """Spells how a phase was trained in a few words, if `how` tells."""
+  config = how.get('config')
   config = config if isinstance(config, dict) else {}
   names = ('size', 'resolution', 'batch_size', 'perceptual')
   words = [f'{name} {config[name]}' for name in names if name in config]

@@ -49,6 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     choices=('bfloat16', 'float16', 'float32'),
     help='of the parameters',
   )
+  parser.add_argument(
+    '--licence', default='', help='of the weights, for config.json'
+  )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -57,7 +60,7 @@ def run(args: argparse.Namespace) -> None:
   for name in names:
     if name not in _TRAINED:
       raise InputError(f'unknown phase {name!r}; there are {list(_TRAINED)}')
-  pack(args.runs, args.output, names, args.dtype)
+  pack(args.runs, args.output, names, args.dtype, args.licence)
 
 
 def pack(
@@ -65,6 +68,7 @@ def pack(
   output: str | pathlib.Path,
   names: list[str] | None = None,
   dtype: str = 'bfloat16',
+  licence: str = '',
 ) -> None:
   """Writes the folder `output`, whole or not at all.
 
@@ -74,6 +78,7 @@ def pack(
       (`.md`) are kept.
     names: phases; None: all four.
     dtype: of the parameters; statistics stay float32.
+    licence: of the weights; '': not stated.
 
   Raises:
     InputError: a run is missing, the runs do not belong together, or `output`
@@ -89,6 +94,8 @@ def pack(
       raise InputError(f'{runs / name} is a run of {config["phase"]!r}')
     loaded[name] = (variables, config, step)
   config = _describe(runs, loaded)
+  for how in config['phases'].values():
+    how['licence'] = licence
   partial = output.with_name(f'.{output.name}.partial')
   shutil.rmtree(partial, ignore_errors=True)
   try:

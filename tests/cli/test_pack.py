@@ -1,5 +1,6 @@
 """`mdcf pack` and `mdcf info`: runs to a folder of weights, and its table."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -114,12 +115,17 @@ def test_phases_of_different_models(runs, tmp_path, capsys):
 
 
 def test_info(runs, tmp_path, capsys):
-  pack.pack(runs, tmp_path / 'model', ['fde', 'lmae'])
-  assert cli.main(['info', str(tmp_path / 'model')]) == 0
-  table = capsys.readouterr().out
-  assert '64 x 64 pixels' in table
-  row = next(line for line in table.splitlines() if line.startswith('fde'))
-  assert row.split()[1:4:2] == ['12', '7']  # Parameters and steps.
+  model = tmp_path / 'model'
+  pack.pack(runs, model, ['fde', 'lmae'], licence='CC0-1.0')
+  assert cli.main(['info', str(model)]) == 0
+  lines = capsys.readouterr().out.splitlines()
+  assert '64 x 64 pixels' in lines[0]
+  row = next(line for line in lines if line.startswith('fde '))
+  assert row.split()[1] == '12'  # Parameters.
+  assert row.split()[3].startswith('BF16')
+  assert 'steps 7,' in row
+  digest = hashlib.sha256((model / 'fde.safetensors').read_bytes()).hexdigest()
+  assert f'fde.safetensors: licence CC0-1.0, sha256 {digest}' in lines
 
 
 def test_info_without_weights(tmp_path, capsys):
