@@ -182,6 +182,10 @@ class LMAE(nn.Module):
       of a latent on the way in, bilinear interpolation on the way out (as
       deep-compression auto-encoders do). It starts as a low-pass filter of the
       dynamics instead of from nothing.
+    wave: with a shortcut, its fourth channel is a wave of the vertical flow
+      over the height of a latent's pixel. A mouth that opens is just that, up
+      above and down below, and has no mean; without, the channel is likely to
+      stay unused.
     representation: 'residual' encodes the displacement, so zero motion is
       zero; 'absolute' encodes the sampling grid itself, without gain.
     dtype: computation dtype; parameters and the posterior stay float32.
@@ -193,6 +197,7 @@ class LMAE(nn.Module):
   num_groups: int = 32
   flow_gain: float = 10.0
   shortcut: bool = False
+  wave: bool = False
   representation: str = 'residual'
   dtype: Any = jnp.float32
 
@@ -202,6 +207,8 @@ class LMAE(nn.Module):
         f"representation is {self.representation!r}, not 'residual' or"
         " 'absolute'"
       )
+    if self.wave and (not self.shortcut or self.latent_channels < 4):
+      raise ValueError('wave needs a shortcut and four latent channels')
     common = dict(
       features=tuple(self.features),
       num_groups=self.num_groups,
@@ -251,8 +258,8 @@ class LMAE(nn.Module):
     moments = moments.reshape(*lead, *moments.shape[1:])
     mean, logvar = jnp.split(moments, 2, axis=-1)
     if self.shortcut:
-      low = resize.average_pool(self.scale(dynamics), self.factor)
-      extra = self.latent_channels - c
+      low = self._analyse(self.scale(dynamics))
+      extra = self.latent_channels - low.shape[-1]
       mean += jnp.pad(low, [(0, 0)] * (low.ndim - 1) + [(0, extra)])
       logvar += _SHORTCUT_LOGVAR
     return mean, jnp.clip(logvar, *LOGVAR_RANGE)
@@ -263,17 +270,40 @@ class LMAE(nn.Module):
     x = self.decoder(z.reshape(-1, h, w, c))
     x = x.reshape(*lead, *x.shape[1:])
     if self.shortcut:
-      # A pixel of z lies in the middle of those it is the mean of.
-      low = resize.resize_bilinear(
-        z[..., :3], x.shape[-3:-1], align_corners=False
-      )
-      x += low * jnp.array([1.0, 1.0, _OCCLUSION_LOGIT])
+      x += self._synthesise(z) * jnp.array([1.0, 1.0, _OCCLUSION_LOGIT])
     flow, occlusion = x[..., :2], nn.sigmoid(x[..., 2:])
     if self.representation == 'residual':
       flow = flow / self.flow_gain
     else:
       flow = flow - warp.identity_grid(*flow.shape[-3:-1])
     return jnp.concatenate([flow, occlusion], axis=-1)
+
+  def _analyse(self, x: jax.Array) -> jax.Array:
+    """The linear path of dynamics `[..., H, W, 3]` in scaled units to z."""
+    low = resize.average_pool(x, self.factor)
+    if not self.wave:
+      return low
+    rest = x[..., 1:2] - self._enlarge(low[..., 1:2])
+    wave = resize.average_pool(2 * rest * self._waves(x.shape[-3]), self.factor)
+    return jnp.concatenate([low, wave], axis=-1)
+
+  def _synthesise(self, z: jax.Array) -> jax.Array:
+    """The linear path back, to `[..., H, W, 3]`."""
+    low = self._enlarge(z[..., :3])
+    if not self.wave:
+      return low
+    wave = self._enlarge(z[..., 3:4]) * self._waves(low.shape[-3])
+    return low.at[..., 1:2].add(wave)
+
+  def _enlarge(self, z: jax.Array) -> jax.Array:
+    # A pixel of z lies in the middle of those it is the mean of.
+    size = tuple(n * self.factor for n in z.shape[-3:-1])
+    return resize.resize_bilinear(z, size, align_corners=False)
+
+  def _waves(self, height: int) -> jax.Array:
+    """A sine over each pixel of z, `[H, 1, 1]`; negative is its upper half."""
+    place = (jnp.arange(height) + 0.5) % self.factor / self.factor
+    return -jnp.sin(2 * jnp.pi * place)[:, None, None]
 
   def __call__(self, dynamics: jax.Array, rng: jax.Array) -> dict:
     """Encodes, draws z, decodes.
