@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from mdcf_jax import weights
+from mdcf_jax.cli import pack
 from mdcf_jax.convert import tensors
 from mdcf_jax.data.records import AUDIO_ENCODERS
 from mdcf_jax.errors import InputError
@@ -52,15 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     default=256,
     help='pixels of a side that the weights were trained for',
   )
-  parser.add_argument(
-    '--dtype',
-    default='float32',
-    choices=('bfloat16', 'float16', 'float32'),
-    help='of the parameters',
-  )
-  parser.add_argument(
-    '--licence', default='', help='of the weights, for config.json'
-  )
+  pack.add_weights_arguments(parser, 'float32')
 
 
 def run(args: argparse.Namespace) -> None:

@@ -43,9 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     default=','.join(_TRAINED),
     help='which phases, comma-separated; fde,lmae is enough for reconstruct',
   )
+  add_weights_arguments(parser, 'bfloat16')
+
+
+def add_weights_arguments(parser: argparse.ArgumentParser, dtype: str) -> None:
+  """Adds the options of commands that write a folder of weights."""
   parser.add_argument(
     '--dtype',
-    default='bfloat16',
+    default=dtype,
     choices=('bfloat16', 'float16', 'float32'),
     help='of the parameters',
   )
