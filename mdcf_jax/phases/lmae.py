@@ -18,6 +18,9 @@ from mdcf_jax.ops import boxes, losses, windows
 
 BATCH_KEYS = ('source', 'driving')
 
+# Of a latent's mean, beside the prior's variance of 1.
+_ACTIVE_VARIANCE = 0.01
+
 # Readings of "the perceptual loss" in equation 7: each layer with weight 1, as
 # in the unused second-phase settings of the public code, or equation 5's 10.
 IMAGE_LOSSES = {'unit': 1.0, 'phase_one': 10.0}
@@ -117,6 +120,9 @@ class LMAEPhase:
       images = self._image_terms(frozen, batch, decoded, corner)
       loss += self.igc_weight * images['igc'] + self.l1_weight * images['l1']
       terms |= images
+    # A channel whose mean says nothing is noise that the diffusion must learn.
+    spread = jnp.var(outputs['mean'], axis=(0, 1, 2))
+    terms['active'] = jnp.mean(spread > _ACTIVE_VARIANCE)
     flow_mse = losses.mse(decoded[..., :2], dynamics[..., :2])
     terms['flow_rmse'] = jnp.sqrt(jnp.mean(flow_mse))  # In half images.
     return loss, (model_state, terms)

@@ -134,3 +134,16 @@ def test_predict_and_pictures():
   np.testing.assert_allclose(outputs['fde'], direct['prediction'], atol=1e-5)
   pictures = phase.pictures(outputs, batch)
   assert {'source', 'driving', 'fde', 'prediction'} < set(pictures)
+
+
+def test_channels_whose_mean_says_nothing_are_counted():
+  phase, params, frozen, batch = _setup()
+  out = params['encoder']['conv_out']
+  gain = jnp.zeros(out['kernel'].shape[-1]).at[:3].set(100.0)
+  encoder = params['encoder'] | {
+    'conv_out': {k: gain * x for k, x in out.items()}
+  }
+  loss = jax.jit(functools.partial(phase.loss_fn, train=True))
+  _, (_, terms) = loss(params | {'encoder': encoder}, {}, frozen, batch, RNG)
+  assert phase.lmae.latent_channels == 4
+  assert terms['active'] == 0.75  # The means of three of four.
