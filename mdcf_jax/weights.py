@@ -15,7 +15,7 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -243,7 +243,26 @@ def check_output(folder: pathlib.Path, names: Iterable[str]) -> None:
     )
 
 
-def swap(new: pathlib.Path, folder: pathlib.Path) -> None:
+@contextlib.contextmanager
+def replacing(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Yields a new folder that takes the place of `folder` if all goes well.
+
+  Raises:
+    InputError: it cannot be written.
+  """
+  partial = folder.with_name(f'.{folder.name}.partial')
+  shutil.rmtree(partial, ignore_errors=True)
+  try:
+    partial.mkdir(parents=True)
+    yield partial
+    _swap(partial, folder)
+  except OSError as error:
+    raise InputError(f'cannot write {folder}: {error.strerror}') from error
+  finally:
+    shutil.rmtree(partial, ignore_errors=True)
+
+
+def _swap(new: pathlib.Path, folder: pathlib.Path) -> None:
   """Puts `new` in the place of `folder`, which is whole at any moment.
 
   Texts (`.md`) of the old one are kept.

@@ -164,20 +164,12 @@ def write(
   weights.check_output(output, _NAMES)
   config = _config(output, name, description, resolution)
   config['phases'][name] = how
-  partial = output.with_name(f'.{output.name}.partial')
-  shutil.rmtree(partial, ignore_errors=True)
-  try:
-    partial.mkdir(parents=True)
+  with weights.replacing(output) as partial:
     for file in output.glob('*.safetensors'):
       if file.stem != name:
         _link(file, partial / file.name)
     weights.save(partial, name, variables, dtype)
     weights.save_config(partial, config)
-    weights.swap(partial, output)
-  except OSError as error:
-    raise InputError(f'cannot write {output}: {error.strerror}') from error
-  finally:
-    shutil.rmtree(partial, ignore_errors=True)
 
 
 def _link(file: pathlib.Path, new: pathlib.Path) -> None:

@@ -10,7 +10,6 @@ import argparse
 import json
 import logging
 import pathlib
-import shutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -101,17 +100,10 @@ def pack(
   config = _describe(runs, loaded)
   for how in config['phases'].values():
     how['licence'] = licence
-  partial = output.with_name(f'.{output.name}.partial')
-  shutil.rmtree(partial, ignore_errors=True)
-  try:
+  with weights.replacing(output) as partial:
     for name, (variables, _, _) in loaded.items():
       weights.save(partial, name, variables, dtype)
     weights.save_config(partial, config)
-    weights.swap(partial, output)
-  except OSError as error:
-    raise InputError(f'cannot write {output}: {error.strerror}') from error
-  finally:
-    shutil.rmtree(partial, ignore_errors=True)
   size = sum(path.stat().st_size for path in output.iterdir())
   logger.info('%s: %s, %.1f MB', output, ', '.join(loaded), size / 1e6)
 
