@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ logger = logging.getLogger(__name__)
 SAMPLE_RATE = 16000
 RATES = 1000, 768_000  # Lowest and highest of a recording, in Hz.
 _AAC_FRAME = 2048  # Samples of an AAC frame at most.
+# Seconds between two frames that are a gap: below, time stamps are rounded;
+# above, they are wrong.
+_GAP = 0.05, 600.0
 _SILENCE = 1e-4  # -80 dBFS: nothing that a microphone gives is below.
 
 
@@ -162,36 +166,22 @@ def _decode(path: pathlib.Path) -> tuple[np.ndarray, int, float] | None:
 
   None for a file without audio.
   """
-  import av
-
-  pieces, first, resampler, kind = [], None, None, None
   with open_media(path) as container:
     if not container.streams.audio:
       return None
     stream = container.streams.audio[0]
     exact = 'mp4' in container.format.name and stream.duration
     duration = float(stream.duration * stream.time_base) if exact else None
-    try:
-      for frame in container.decode(stream):
-        first = first or _First.of(frame)
-        if kind != _kind(frame):
-          # A chained file changes its format: everything becomes the first's.
-          if resampler is not None:
-            pieces += _packed(resampler.resample(None), first.channels)
-          resampler = av.AudioResampler('flt', first.layout, first.rate)
-          kind = _kind(frame)
-        pieces += _packed(resampler.resample(frame), first.channels)
-      if resampler is not None:
-        pieces += _packed(resampler.resample(None), first.channels)
-    except av.error.FFmpegError as error:
-      if not pieces:
-        raise InputError(
-          f'{path}: the audio cannot be decoded ({error.strerror})'
-        ) from error
-      logger.warning('%s: the audio breaks off (%s)', path, error.strerror)
-  if not pieces:
+    sound = _Sound()
+    for frame in _frames(container, stream, path):
+      sound.add(frame)
+  first = sound.first
+  if first is None:
     return np.zeros((0, 1), np.float32), SAMPLE_RATE, 0.0
-  samples = np.concatenate(pieces)
+  samples = sound.finish()
+  if sound.missing:
+    seconds = sound.missing / first.rate
+    logger.warning('%s: %.2f s of its audio are missing', path, seconds)
   if duration is not None:
     # The decoder gives whole AAC frames; the index knows where the sound ends.
     length = round(duration * first.rate)
@@ -213,17 +203,96 @@ class _First:
 
   @classmethod
   def of(cls, frame) -> '_First':
-    time = 0.0
-    if frame.pts is not None and frame.time_base is not None:
-      time = float(frame.pts * frame.time_base)
-    layout = frame.layout
-    return cls(frame.sample_rate, layout.name, layout.nb_channels, time)
+    layout, time = frame.layout, np.nan_to_num(_time(frame))
+    return cls(frame.sample_rate, layout.name, layout.nb_channels, float(time))
 
 
-def _kind(frame) -> tuple:
-  return frame.format.name, frame.layout.name, frame.sample_rate
+def _time(frame) -> float:
+  """When a frame starts in seconds; not a number where the file is silent."""
+  if frame.pts is None or frame.time_base is None:
+    return np.nan
+  return float(frame.pts * frame.time_base)
 
 
-def _packed(frames, channels: int) -> list[np.ndarray]:
-  """Interleaved frames as `[samples, channels]` arrays."""
-  return [frame.to_ndarray().reshape(-1, channels) for frame in frames]
+def _frames(container, stream, path: pathlib.Path) -> Iterator:
+  """Yields each frame that can be decoded.
+
+  A damaged packet costs its own time and not the rest of the recording; where
+  the file itself cannot be read on, it ends.
+
+  Raises:
+    InputError: nothing can be decoded, though there is something.
+  """
+  import av
+
+  found, damaged, reason = False, 0, None
+  try:
+    for packet in container.demux(stream):
+      try:
+        frames = packet.decode()
+      except av.error.FFmpegError as error:
+        damaged, reason = damaged + 1, error.strerror
+        continue
+      for frame in frames:
+        yield frame
+        found = True
+  except av.error.FFmpegError as error:
+    reason = error.strerror
+    if found:
+      logger.warning('%s: the audio breaks off (%s)', path, reason)
+  if reason and not found:
+    raise InputError(f'{path}: the audio cannot be decoded ({reason})')
+  if damaged:
+    logger.warning('%s: %d damaged pieces of its audio', path, damaged)
+
+
+class _Sound:
+  """Frames of a stream, one after the other, in the format of the first.
+
+  Attributes:
+    first: what the first frame says of the whole; None before it.
+    missing: samples that silence stands for.
+  """
+
+  def __init__(self):
+    self.first: _First | None = None
+    self.missing = 0
+    self._pieces: list[np.ndarray] = []
+    self._resampler, self._kind = None, None
+    self._end = np.nan  # Of the last frame, in seconds.
+
+  def add(self, frame) -> None:
+    """Adds a frame; what is missing before it becomes silence."""
+    import av
+
+    self.first = self.first or _First.of(frame)
+    kind = frame.format.name, frame.layout.name, frame.sample_rate
+    if kind != self._kind:
+      # A chained file changes its format: everything becomes the first's.
+      self._flush()
+      self._resampler = av.AudioResampler(
+        'flt', self.first.layout, self.first.rate
+      )
+      self._kind = kind
+    time = _time(frame)
+    if _GAP[0] < time - self._end < _GAP[1]:
+      missing = round((time - self._end) * self.first.rate)
+      self.missing += missing
+      self._pieces.append(np.zeros((missing, self.first.channels), np.float32))
+    # Frames after damage may not know when they start.
+    time = self._end if np.isnan(time) else time
+    self._end = time + frame.samples / frame.sample_rate
+    self._append(self._resampler.resample(frame))
+
+  def finish(self) -> np.ndarray:
+    """Returns everything, `[samples, channels]`."""
+    self._flush()
+    return np.concatenate(self._pieces)
+
+  def _flush(self) -> None:
+    if self._resampler is not None:
+      self._append(self._resampler.resample(None))
+
+  def _append(self, frames) -> None:
+    shape = -1, self.first.channels
+    self._pieces += [frame.to_ndarray().reshape(shape) for frame in frames]

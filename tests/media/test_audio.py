@@ -91,6 +91,33 @@ def test_silence_is_allowed(tmp_path, caplog):
   assert 'silent' in caplog.text
 
 
+@pytest.mark.parametrize(
+  ('suffix', 'codec', 'bad'),
+  [
+    ('m4a', 'aac', b'\xff' * 400),
+    ('mp3', 'libmp3lame', bytes(3000)),
+    ('flac', 'flac', b'\xff' * 20000),
+  ],
+)
+def test_damage_in_the_middle_loses_little(
+  tmp_path, caplog, suffix, codec, bad
+):
+  """What follows a damaged piece is heard, and near its own time."""
+  rate, path = 16000, tmp_path / f'a.{suffix}'
+  waveform = noise(4 * rate)
+  encode(path, codec, rate, waveform)
+  whole = audio.read_audio(path)
+  content = path.read_bytes()
+  middle = len(content) // 2
+  path.write_bytes(content[:middle] + bad + content[middle + len(bad) :])
+  with caplog.at_level(logging.WARNING):
+    found = audio.read_audio(path)
+  assert 'damaged' in caplog.text or 'missing' in caplog.text
+  # MP3 has no time stamps of its own: what is lost there is cut out.
+  assert 0 <= len(whole) - len(found) <= (rate if suffix == 'mp3' else 0)
+  assert abs(lag(found[-rate:], whole[-rate:])) <= rate // 10
+
+
 def test_bad_files(tmp_path):
   soundfile.write(tmp_path / 'none.wav', np.zeros(0), 16000)
   for name, value in [('nan.wav', np.nan), ('inf.wav', np.inf)]:
