@@ -12,6 +12,7 @@ import argparse
 import concurrent.futures
 import contextlib
 import csv
+import fcntl
 import functools
 import itertools
 import json
@@ -138,18 +139,40 @@ def _work_folder(
   work = output.with_name(output.name + '.work')
   settings = json.dumps({'format': 2, 'resolution': resolution} | audio)
   stored = work / 'settings.json'
+  with _locked(work, output):
+    try:
+      if stored.exists() and stored.read_text() != settings:
+        for path in work.iterdir():
+          shutil.rmtree(path) if path.is_dir() else path.unlink()
+      (work / 'clips').mkdir(exist_ok=True)
+      stored.write_text(settings)
+    except OSError as error:
+      raise InputError(f'{output}: cannot be written ({error})') from error
+    try:
+      yield work
+    finally:
+      if not any((work / 'clips').glob('*.json')):
+        shutil.rmtree(work, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(work: pathlib.Path, output: pathlib.Path) -> Iterator[None]:
+  """Makes the folder `work`, and keeps other runs out of it until they end.
+
+  The system lifts the lock when this process is gone, whatever ended it.
+  """
   try:
-    if stored.exists() and stored.read_text() != settings:
-      shutil.rmtree(work)
-    (work / 'clips').mkdir(parents=True, exist_ok=True)
-    stored.write_text(settings)
+    work.mkdir(parents=True, exist_ok=True)
+    folder = os.open(work, os.O_RDONLY)
   except OSError as error:
     raise InputError(f'{output}: cannot be written ({error})') from error
-  try:
-    yield work
-  finally:
-    if not any((work / 'clips').glob('*.json')):
-      shutil.rmtree(work, ignore_errors=True)
+  with contextlib.ExitStack() as stack:
+    stack.callback(os.close, folder)
+    try:
+      fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+      raise InputError(f'{output}: another run makes this dataset') from error
+    yield
 
 
 def _record_paths(

@@ -24,9 +24,8 @@ needs_real_clips = pytest.mark.skipif(
 )
 
 
-def _run(*args, capsys=None):
-  code = main.main(['prepare', *map(str, args)])
-  return code
+def _run(*args):
+  return main.main(['prepare', *map(str, args)])
 
 
 @pytest.fixture
@@ -178,6 +177,15 @@ def test_outputs(one_process, tmp_path, monkeypatch, output):
   assert os.path.samefile(os.getcwd(), inside)
   assert not list(temporary.iterdir())
   assert not list(tmp_path.rglob('*.work'))
+
+
+def test_two_runs_do_not_share_their_work(one_process, tmp_path, capsys):
+  _write_video(tmp_path / 'a.mp4', 12)
+  args = '--videos', tmp_path, '--output', tmp_path / 'data', '--workers', 1
+  with prepare._locked(tmp_path / 'data.work', tmp_path / 'data'):
+    assert _run(*args) == 2
+  assert 'another run' in capsys.readouterr().err
+  assert _run(*args) == 0 and not list(tmp_path.glob('*.work'))
 
 
 def test_nothing_stays_of_bad_videos_alone(one_process, tmp_path, capsys):
