@@ -30,6 +30,7 @@ def get_config(variant: str = 'base') -> ConfigDict:
     # What is heard is a few cells of 64.
     config.loss.mouth_weight = 1.0
     config.loss.opening_weight = 0.3
+    config.data.audio_jitter = 1.0
     config.batch_size = 16
     config.optimizer.learning_rate = 1e-3
     config.optimizer.warmup_steps = 200

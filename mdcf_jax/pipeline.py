@@ -434,6 +434,7 @@ def _shapes(phases: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
     source=(size, size, 3),
     driving=(size, size, 3),
     mouth_box=(length, 4),
+    opening=(length,),
     z_mean=z,
     z_logvar=z,
     audio_emb=(length, AUDIO_ENCODERS[config['audio_encoder']]),

@@ -26,6 +26,7 @@ FRAME_RANKS = {
   'pose': 3,
   'blink': 3,
   'mouth_box': 3,
+  'opening': 2,
   'frame_mask': 2,
 }
 

@@ -156,6 +156,7 @@ def diffusion_batch(
   `latents` are the mean and logvar `[length, h, w, C]`.
   """
   from mdcf_jax.data import mel
+  from mdcf_jax.media import faces
 
   count = len(clip.frames)
 
@@ -175,6 +176,7 @@ def diffusion_batch(
     pose=pad(track.pose),
     blink=pad(track.blink),
     mouth_box=pad(track.mouth_box),
+    opening=pad(faces.openness(track.landmarks)),
     frame_mask=pad(np.ones(count)),
   )
 

@@ -11,6 +11,7 @@
     flip=True,  # Mirror half of the samples, with boxes, points and pose.
     min_zoom=0.5,  # Smallest random square crop, of the side: fde, lmae.
     color_jitter=0.1,  # Relative change of brightness, contrast, colour.
+    audio_jitter=0.0,  # Change of voice and microphone of log-mel; usual: 1.
     balance_identities=True,  # Draw the identity uniformly, then the clip.
     keys=(),  # Arrays of a batch; () means those that the phase needs.
     num_threads=4,  # Threads that read and decode ahead.
@@ -49,11 +50,12 @@ _PAIR = (
   'mouth_box',
 )
 _MOTION = ('audio_emb', 'pose', 'blink', 'frame_mask')
-_SOURCE = ('source', 'source_pose', 'source_blink', 'face_box', 'mouth_box')
+_SOURCE = ('source', 'source_pose', 'source_blink', 'face_box')
+_MOUTH = ('mouth_box', 'opening')
 PHASE_KEYS = {
   'fde': _PAIR,
   'lmae': _PAIR,
-  'diffusion': (*_SOURCE, *_MOTION, 'video'),
+  'diffusion': (*_SOURCE, *_MOUTH, *_MOTION, 'video'),
   'pbnet': _MOTION,
 }
 Sample = dict[str, np.ndarray]
@@ -123,7 +125,12 @@ def make_transform(
   augmentation = transforms.Augmentation()
   if split == 'train':
     augmentation = transforms.Augmentation(
-      data.swap, data.flip, data.min_zoom, data.color_jitter
+      data.swap,
+      data.flip,
+      data.min_zoom,
+      data.color_jitter,
+      # Features of a speech model have no bands to change.
+      data.audio_jitter if config.audio_encoder == 'mel' else 0.0,
     )
 
   def pair(record, rng):
@@ -173,7 +180,7 @@ def batch_keys(config: Any) -> tuple[str, ...]:
     needed = tuple(k for k in needed if k != 'video')
     needed += cached if config.phase == 'diffusion' else ()
   possible = set(needed) | set(
-    (*_SOURCE, *_MOTION) if config.phase == 'pbnet' else ()
+    (*_SOURCE, *_MOUTH, *_MOTION) if config.phase == 'pbnet' else ()
   )
   unknown = [key for key in data['keys'] if key not in possible]
   if unknown:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mdcf_jax.data import records
+from mdcf_jax.data import records, spec_augment
 from mdcf_jax.errors import InputError
 
 # GUIDE_LANDMARKS mirrored: mouth corners and upper lids change places.
@@ -22,6 +22,7 @@ FLIPPED_POINTS = (0, 1, 3, 2, 4, 6, 5, 7)
 _LATENTS = ('mean', 'logvar', 'features')
 _NUMPY_HEADERS = threading.Lock()
 WHOLE = (0.0, 0.0, 1.0, 1.0)
+MIN_FACE = 0.05  # Height of a face that was not really found.
 MOUTH_MARGIN = 0.02  # Of the image, kept around the mouth box in crops.
 
 
@@ -35,12 +36,15 @@ class Augmentation:
     min_zoom: smallest side of a random square crop, of the image; 1 is none.
     color_jitter: largest relative change of brightness, contrast and of each
       colour, the same for all frames of a sample.
+    audio_jitter: how much log-mel features become those of another voice and
+      another microphone, see `spec_augment`; 1 is usual.
   """
 
   swap: bool = False
   flip: bool = False
   min_zoom: float = 1.0
   color_jitter: float = 0.0
+  audio_jitter: float = 0.0
 
 
 def random_pair(
@@ -104,15 +108,16 @@ def random_window(
     source: 'first' frame of the window or 'random' frame of the clip.
     frames: whether to decode pictures; PBNet does not need them.
     latents: see `load_latents`; they take the place of `video`. One source of
-      J is drawn, and nothing is augmented, because the latents were not.
-    augmentation: `flip` and `color_jitter` count; a window is not cropped.
+      J is drawn, and no picture is augmented, because the latents were not.
+    augmentation: `flip`, `color_jitter` and `audio_jitter` count; a window is
+      not cropped.
 
   Returns:
     `audio_emb` `[T, D]`, `pose` `[T, 6]`, `blink` `[T, 2]`, `frame_mask`
-    `[T]`, `face_box` `[4]` (the source's), `mouth_box` `[T, 4]`,
-    `source_pose` `[6]`, `source_blink` `[2]`; with frames also `source`
-    `[R, R, 3]` in [-1, 1] and `video` `[T, R, R, 3]`, or `z_mean`,
-    `z_logvar` `[T, h, w, 4]` and `source_features` `[H/4, W/4, C]`.
+    `[T]`, `face_box` `[4]` (the source's), `mouth_box` `[T, 4]`, `opening`
+    `[T]` (gap of the inner lips over the height of `face_box`), `source_pose`
+    `[6]`, `source_blink` `[2]`; with frames also `source` `[R, R, 3]` in [-1, 1] and `video` `[T, R, R, 3]`, or `z_mean`, `z_logvar`
+    `[T, h, w, 4]` and `source_features` `[H/4, W/4, C]`.
   """
   total = len(record['frames'])
   rows, mask = draw_rows(rng, total, num_frames)
@@ -120,11 +125,16 @@ def random_window(
   if latents is not None:
     drawn = int(rng.integers(len(latents['source_index'])))
     first = int(latents['source_index'][drawn])
-    augmentation = Augmentation()
+    augmentation = Augmentation(audio_jitter=augmentation.audio_jitter)
   flip = augmentation.flip and rng.random() < 0.5
   colors = random_colors(rng, augmentation.color_jitter)
 
   sample = _motion(record, rows, mask, first)
+  if augmentation.audio_jitter:
+    heard = spec_augment.augment(
+      sample['audio_emb'], rng, augmentation.audio_jitter
+    )
+    sample['audio_emb'] = heard * mask[:, None]
   sample = _flip_motion(sample) if flip else sample
   if not frames:
     return sample
@@ -168,10 +178,19 @@ def _motion(
     'frame_mask': mask,
     'face_box': record['face_box'][source],
     'mouth_box': record['mouth_box'][rows],
+    'opening': _opening(record, source)[rows],
     'source_pose': record['pose'][source],
     'source_blink': record['blink'][source],
   }
   return {key: np.float32(value) for key, value in sample.items()}
+
+
+def _opening(record: Mapping[str, Any], source: int) -> np.ndarray:
+  """Gap between the inner lips over the height of the source's face, `[N]`."""
+  upper, lower = np.moveaxis(record['landmarks'][:, :2], 1, 0)
+  box = record['face_box'][source]
+  gap = np.linalg.norm(upper - lower, axis=-1)
+  return gap / max(box[3] - box[1], MIN_FACE)
 
 
 def load_frames(

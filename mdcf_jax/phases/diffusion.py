@@ -22,7 +22,7 @@ from mdcf_jax.models.lmae import LMAE, Identity, build_lmae, sample_posterior
 from mdcf_jax.ops import boxes, losses, noise_schedule, sampling
 from mdcf_jax.phases import latent_space
 
-# Of the height of a talking mouth over that of the face.
+# Of the gap between talking lips over the height of the face.
 _OPENING_DEVIATION = 0.03
 
 
@@ -109,8 +109,8 @@ class DiffusionPhase:
       batch: source `[B, H, W, 3]`, source_pose, source_blink, face_box,
         `[B, ...]`; video `[B, T, H, W, 3]` or z_mean, z_logvar
         `[B, T, h, w, C]` and optionally source_features; audio_emb, pose,
-        blink, mouth_box `[B, T, ...]`; frame_mask `[B, T]`, 0 for frames that
-        do not count.
+        blink, mouth_box, opening `[B, T, ...]`; frame_mask `[B, T]`, 0 for
+        frames that do not count.
     """
     rng_z, rng_t, rng_noise, rng_null = jax.random.split(rng, 4)
     schedule = noise_schedule.cosine_schedule()
@@ -387,12 +387,10 @@ class DiffusionPhase:
 def _opening_error(sound: jax.Array, batch: dict) -> jax.Array:
   """Squared error of the mouth's opening, as some channels of the sound say.
 
-  The opening is the height of the mouth over that of the face, in usual
-  deviations; its mean over the clip is the person's and cannot be heard.
+  In usual deviations; its mean over the clip is the person's and cannot be
+  heard.
   """
-  heights = batch['mouth_box'][..., 3] - batch['mouth_box'][..., 1]
-  face = batch['face_box'][:, 3] - batch['face_box'][:, 1]
-  opening = heights / jnp.maximum(face, 0.05)[:, None] / _OPENING_DEVIATION
+  opening = batch['opening'] / _OPENING_DEVIATION
   mask = batch['frame_mask'][..., None]
 
   def centred(x):

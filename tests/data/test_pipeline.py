@@ -60,6 +60,7 @@ def test_batches_of_each_phase(phase):
     'blink': (8, 6, 2),
     'face_box': (8, 4),
     'mouth_box': (8, 6, 4),
+    'opening': (8, 6),
     'frame_mask': (8, 6),
   }
   shapes = pair if phase in ('fde', 'lmae') else window
@@ -119,6 +120,16 @@ def test_every_identity_is_seen_once_an_epoch():
   assert sorted(len(group) for group in groups) == [1, 8]
   config = _config(balance_identities=False)
   assert len(pipeline.group_clips(config, infos)) == 9
+
+
+def test_voices_are_changed_in_training_alone():
+  for split, same in (('train', False), ('val', True)):
+    changed, plain = (
+      next(_stream(_config('pbnet', audio_jitter=jitter), split=split))
+      for jitter in (1.0, 0.0)
+    )
+    np.testing.assert_array_equal(changed['pose'][:, 0], plain['pose'][:, 0])
+    assert np.array_equal(changed['audio_emb'], plain['audio_emb']) == same
 
 
 def test_clips_without_sound_are_for_pairs_only():

@@ -130,6 +130,35 @@ def test_window_is_consecutive_and_the_source_is_its_first_frame(record):
   np.testing.assert_array_equal(sample['source_pose'], sample['pose'][0])
 
 
+def test_opening_is_the_gap_between_the_lips(record):
+  rng = np.random.default_rng(3)
+  sample = transforms.random_window(record, rng, 32, 20, source='random')
+  lips = record['landmarks'][:, :2]
+  x, y = (lips[:, 1] - lips[:, 0]).T
+  height = sample['face_box'][3] - sample['face_box'][1]
+  expected = np.sqrt(x**2 + y**2) / height
+  np.testing.assert_allclose(sample['opening'], expected, rtol=1e-5)
+  assert np.ptp(expected) > 0.01
+
+
+def test_another_voice_says_the_same(record):
+  """Only the sound changes, frames outside of the clip stay silent."""
+  plain, changed = (
+    transforms.random_window(
+      record,
+      np.random.default_rng(0),
+      32,
+      32,
+      augmentation=transforms.Augmentation(audio_jitter=jitter),
+    )
+    for jitter in (0.0, 1.0)
+  )
+  for key in set(plain) - {'audio_emb'}:
+    np.testing.assert_array_equal(changed[key], plain[key], err_msg=key)
+  assert np.abs(changed['audio_emb'] - plain['audio_emb'])[:20].mean() > 0.1
+  assert not changed['audio_emb'][20:].any()
+
+
 def test_source_may_be_any_frame(record):
   poses = set()
   for seed in range(20):

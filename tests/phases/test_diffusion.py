@@ -101,6 +101,7 @@ def make_batch(batch=2, length=LENGTH, seed=0):
     pose=normal(batch, length, 6),
     blink=normal(batch, length, 2),
     mouth_box=jnp.tile(box, (batch, length, 1)),
+    opening=normal(batch, length),
     frame_mask=jnp.ones((batch, length)),
   )
 
@@ -187,7 +188,8 @@ def test_frames_outside_of_the_mask_do_not_count():
   batch = make_batch()
   batch['frame_mask'] = batch['frame_mask'].at[:, 4:].set(0)
   other = dict(batch)
-  for name in ('video', 'audio_emb', 'pose', 'blink', 'mouth_box'):
+  names = 'video', 'audio_emb', 'pose', 'blink', 'mouth_box', 'opening'
+  for name in names:
     other[name] = batch[name].at[:, 4:].set(0.7)
   np.testing.assert_allclose(loss(other), loss(batch), rtol=1e-4)
   nothing = batch | dict(frame_mask=jnp.zeros_like(batch['frame_mask']))
@@ -197,14 +199,10 @@ def test_frames_outside_of_the_mask_do_not_count():
 def test_opening_is_that_of_the_mouth_but_for_its_mean():
   rng = np.random.RandomState(0)
   opening = rng.rand(2, 6)
-  face, deviation = 0.5, diffusion._OPENING_DEVIATION
-  top = 0.6 * np.ones_like(opening)
-  box = np.stack([top, top, top, top + face * deviation * opening], axis=-1)
   mask = np.ones((2, 6))
   mask[1, 4:] = 0
   batch = dict(
-    mouth_box=jnp.float32(box),
-    face_box=jnp.float32([[0.2, 0.3, 0.8, 0.8]] * 2),
+    opening=jnp.float32(opening * diffusion._OPENING_DEVIATION),
     frame_mask=jnp.float32(mask),
   )
   sound = np.zeros((2, 6, 16))
