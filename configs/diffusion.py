@@ -14,6 +14,7 @@ def get_config(variant: str = 'base') -> ConfigDict:
   config.init_from.fde = 'runs/fde'
   config.init_from.lmae = 'runs/lmae'
   config.loss = dict(
+    noise_weight=1.0,  # 0: the encoder of sound learns alone.
     x0_weight=0.15,  # Error of the clean latents, as DAWN.
     max_x0_factor=5.0,  # It is the noise's error times 1 / SNR, at most this.
     mouth_weight=0.15,  # Noise's error in the cells that the mouth covers.

@@ -2,11 +2,11 @@
 
   python scripts/train_bundled.py --realset ../shared/realset --minutes 60
 
-FDE (its regions, then its flow, then all of it), LMAE, diffusion and PBNet one
-after the other, each in a process of its own, then packed to `<workdir>/packed`
-and measured on the val split beside the bundled weights. `--replace` puts the
-new ones in their place if they are better. Run the same command again and it
-goes on where it stopped.
+FDE (its regions, then its flow, then all of it), LMAE, diffusion (its encoder
+of sound, then all of it) and PBNet one after the other, each in a process of
+its own, then packed to `<workdir>/packed` and measured on the val split beside
+the bundled weights. `--replace` puts the new ones in their place if they are
+better. Run the same command again and it goes on where it stopped.
 """
 
 import argparse
@@ -68,7 +68,19 @@ STAGES = (
   ),
   Stage('fde', 'fde', {'optimizer.learning_rate': 5e-4}, follows='fde-flow'),
   Stage('lmae', 'lmae'),
-  Stage('diffusion', 'diffusion'),
+  # What sound does to the noise is little; what it does to a mouth is found
+  # in a minute, from longer windows than a denoiser can afford.
+  Stage(
+    'diffusion-sound',
+    'diffusion',
+    {
+      'loss.noise_weight': 0.0,
+      'loss.opening_weight': 1.0,
+      'batch_size': 32,
+      'data.num_frames': 64,
+    },
+  ),
+  Stage('diffusion', 'diffusion', follows='diffusion-sound'),
   Stage('pbnet', 'pbnet'),
 )
 NAMES = tuple(stage.name for stage in STAGES)

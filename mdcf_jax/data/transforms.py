@@ -116,8 +116,9 @@ def random_window(
     `audio_emb` `[T, D]`, `pose` `[T, 6]`, `blink` `[T, 2]`, `frame_mask`
     `[T]`, `face_box` `[4]` (the source's), `mouth_box` `[T, 4]`, `opening`
     `[T]` (gap of the inner lips over the height of `face_box`), `source_pose`
-    `[6]`, `source_blink` `[2]`; with frames also `source` `[R, R, 3]` in [-1, 1] and `video` `[T, R, R, 3]`, or `z_mean`, `z_logvar`
-    `[T, h, w, 4]` and `source_features` `[H/4, W/4, C]`.
+    `[6]`, `source_blink` `[2]`; with frames also `source` `[R, R, 3]` in
+    [-1, 1] and `video` `[T, R, R, 3]`, or `z_mean`, `z_logvar` `[T, h, w, 4]`
+    and `source_features` `[H/4, W/4, C]`.
   """
   total = len(record['frames'])
   rows, mask = draw_rows(rng, total, num_frames)

@@ -33,6 +33,8 @@ class DiffusionPhase:
   Attributes:
     fde, lmae: frozen modules; their variables come in `frozen`.
     denoiser: the trained module.
+    noise_weight: of the noise's error and all that follows from it; at 0 the
+      encoder of sound learns alone, at a hundredth of the cost.
     x0_weight: of the error of the clean latents that the prediction implies.
       It is the noise's error times 1 / SNR, cut at `max_x0_factor`: at t = 999
       the factor is 4e9 and would drown everything else.
@@ -51,6 +53,7 @@ class DiffusionPhase:
   fde: FDE
   lmae: LMAE | Identity
   denoiser: Denoiser
+  noise_weight: float = 1.0
   x0_weight: float = 0.15
   max_x0_factor: float = 5.0
   mouth_weight: float = 0.15
@@ -112,6 +115,25 @@ class DiffusionPhase:
         blink, mouth_box, opening `[B, T, ...]`; frame_mask `[B, T]`, 0 for
         frames that do not count.
     """
+    terms, loss = {}, 0.0
+    if self.noise_weight:
+      terms = self._noise_terms(params, model_state, frozen, batch, rng, train)
+      loss += terms['noise_mse'] + self.x0_weight * terms['x0_mse']
+      loss += self.mouth_weight * terms['mouth_mse']
+      loss *= self.noise_weight
+    if self.opening_weight:
+      sound = self.denoiser.apply(
+        {'params': params},
+        batch['audio_emb'],
+        batch['frame_mask'],
+        method='encode_audio',
+      )
+      terms['opening'] = _opening_error(sound, batch)
+      loss += self.opening_weight * terms['opening']
+    return loss, (model_state, terms)
+
+  def _noise_terms(self, params, model_state, frozen, batch, rng, train):
+    """Noises the latents of a batch, and finds out how well that is seen."""
     rng_z, rng_t, rng_noise, rng_null = jax.random.split(rng, 4)
     schedule = noise_schedule.cosine_schedule()
     mean, logvar = self._posterior(frozen, batch)
@@ -131,19 +153,7 @@ class DiffusionPhase:
       frame_mask=batch['frame_mask'],
       method='denoise',
     )
-    terms = self._terms(schedule, noise_pred, noise, t, batch)
-    loss = terms['noise_mse'] + self.x0_weight * terms['x0_mse']
-    loss += self.mouth_weight * terms['mouth_mse']
-    if self.opening_weight:
-      sound = self.denoiser.apply(
-        {'params': params},
-        batch['audio_emb'],
-        batch['frame_mask'],
-        method='encode_audio',
-      )
-      terms['opening'] = _opening_error(sound, batch)
-      loss += self.opening_weight * terms['opening']
-    return loss, (model_state, terms)
+    return self._terms(schedule, noise_pred, noise, t, batch)
 
   def _terms(self, schedule, noise_pred, noise, t, batch):
     """The terms of the loss, means over the batch."""

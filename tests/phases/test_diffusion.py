@@ -226,6 +226,17 @@ def test_the_sound_learns_the_opening_only_if_asked():
     assert ('opening' in terms) == (weight > 0)
 
 
+def test_the_encoder_of_sound_may_learn_alone():
+  params, state, _ = trained()
+  phase = make_phase(noise_weight=0.0, opening_weight=1.0)
+  (loss, (_, terms)), grads = jax.value_and_grad(phase.loss_fn, has_aux=True)(
+    params, state, FROZEN, make_batch(), jax.random.key(0), train=True
+  )
+  assert set(terms) == {'opening'} and loss == terms['opening'] > 0
+  moved = {name for name, x in grads.items() if optax.global_norm(x) > 0}
+  assert moved == {'audio_encoder'}
+
+
 def test_levels_are_one_per_clip_or_one_per_frame():
   rng = jax.random.key(0)
   clip = make_phase()._levels(rng, (8, 5), 1000)
