@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import optax
@@ -13,6 +14,7 @@ PARTS = {
   'accumulate': lambda batches: batches > 1,
   'clip_norm': bool,
   'weight_decay': bool,
+  'frozen': bool,
 }
 
 
@@ -42,7 +44,11 @@ def create_schedule(config: Any) -> optax.Schedule:
 
 
 def create_optimizer(config: Any) -> optax.GradientTransformation:
-  """Returns AdamW with clipping and accumulation, as the config says."""
+  """Returns AdamW with clipping, accumulation and frozen parts, as asked.
+
+  Its `init` raises InputError if `config.optimizer.frozen` names what the model
+  has not.
+  """
   settings = config.optimizer
   schedule = create_schedule(config)
   adam = dict(b1=settings.b1, b2=settings.b2)
@@ -52,6 +58,25 @@ def create_optimizer(config: Any) -> optax.GradientTransformation:
     tx = optax.adam(schedule, **adam)
   if PARTS['clip_norm'](settings.clip_norm):
     tx = optax.chain(optax.clip_by_global_norm(settings.clip_norm), tx)
+  if PARTS['frozen'](settings.frozen):
+    # Twice: before, for the norm of what is clipped; after, for the decay.
+    still = optax.masked(optax.set_to_zero(), _find_parts(settings.frozen))
+    tx = optax.chain(still, tx, still)
   if PARTS['accumulate'](settings.accumulate):
     tx = optax.MultiSteps(tx, every_k_schedule=settings.accumulate)
   return tx
+
+
+def _find_parts(names: Sequence[str]) -> Callable[[dict], dict[str, bool]]:
+  """Returns a function of parameters: which of their top modules are named."""
+
+  def find(params: dict) -> dict[str, bool]:
+    unknown = sorted(set(names) - set(params))
+    if unknown:
+      raise InputError(
+        f'config.optimizer.frozen: there is no {", ".join(unknown)}; there is '
+        f'{", ".join(sorted(params))}'
+      )
+    return {name: name in names for name in params}
+
+  return find

@@ -104,6 +104,7 @@ def test_folders_that_cannot_be_written(tmp_path):
     ('accumulate', 2, 4, 1),
     ('clip_norm', 1.0, 0.5, 0.0),
     ('weight_decay', 0.0, 0.0, 0.1),
+    ('frozen', ('encoder',), ('decoder',), ()),
   ],
 )
 def test_a_resumed_optimizer_has_the_same_parts(

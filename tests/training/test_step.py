@@ -7,6 +7,7 @@ import optax
 import pytest
 
 from mdcf_jax import sharding
+from mdcf_jax.errors import InputError
 from mdcf_jax.training.optimizer import create_optimizer, create_schedule
 from mdcf_jax.training.state import TrainState
 from mdcf_jax.training.step import make_eval_step, make_train_step
@@ -98,6 +99,23 @@ def test_accumulation_updates_every_second_batch(toy_config):
   second, _ = tx.update({'a': jnp.ones(3)}, state, params)
   assert float(jnp.abs(first['a']).max()) == 0
   assert float(jnp.abs(second['a']).min()) > 0
+
+
+def test_frozen_modules_stay(toy_config):
+  """Neither gradients nor weight decay move them, nor do they clip others."""
+  with toy_config.unlocked():
+    toy_config.optimizer.update(
+      dict(frozen=('a',), weight_decay=0.1, clip_norm=1.0)
+    )
+  tx = create_optimizer(toy_config)
+  params = {'a': {'w': jnp.ones(3)}, 'b': {'w': jnp.ones(3)}}
+  gradients = {'a': {'w': jnp.full(3, 1e6)}, 'b': {'w': jnp.full(3, 0.1)}}
+  updates, _ = tx.update(gradients, tx.init(params), params)
+  assert float(jnp.abs(updates['a']['w']).max()) == 0
+  assert float(jnp.abs(updates['b']['w']).min()) > 1e-3
+  toy_config.optimizer.frozen = ('c',)
+  with pytest.raises(InputError, match='there is no c; there is a, b'):
+    create_optimizer(toy_config).init(params)
 
 
 def test_schedule_warms_up_and_ends_at_zero(toy_config):
