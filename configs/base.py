@@ -42,8 +42,22 @@ def _dawn(config: ConfigDict) -> None:
   config.model.fde = ConfigDict(models.DAWN_FDE)
 
 
+def _identity(config: ConfigDict) -> None:
+  """No LMAE: DAWN's denoiser, of the dynamics themselves and as they are."""
+  config.model.lmae = ConfigDict(dict(kind='identity'))
+  config.model.denoiser.update(models.DAWN_DENOISER)
+  # Grids and occlusions are in [-1, 1] already.
+  config.calibration_batches = 0
+
+
 # Rows of the paper's ablation table, and what else changes a finished config.
-ABLATIONS = {'d8': _d8, 'd16': _d16, 'no_igc': _no_igc, 'dawn': _dawn}
+ABLATIONS = {
+  'd8': _d8,
+  'd16': _d16,
+  'no_igc': _no_igc,
+  'dawn': _dawn,
+  'identity': _identity,
+}
 
 
 def parse_variant(variant: str) -> tuple[str, int, tuple[str, ...]]:

@@ -5,6 +5,8 @@ three have the same structure (depths, and so shapes of latents); only widths
 differ.
 """
 
+from mdcf_jax.convert import dawn_pose
+
 SIZES = {
   'base': dict(
     fde=dict(
@@ -158,4 +160,16 @@ DAWN_FDE = SIZES['base']['fde'] | dict(
   ),
   align_corners=False,  # As its weights were trained.
   padding='zeros',
+)
+
+# What `mdcf convert dawn-unet` makes of the public denoiser, beside its widths,
+# which are those of `base`.
+DAWN_DENOISER = dict(
+  latent_channels=3,
+  heads=(2, 1),  # Of the grid and of the occlusion.
+  norm_over_time=True,
+  stem_features=0,
+  audio_features=0,
+  pose_scale=dawn_pose.UNIT,
+  blink_scale=1.0,
 )

@@ -224,9 +224,8 @@ class Pipeline:
       InputError: something given cannot be used.
     """
     for name in NAMES:
-      if name not in self.variables and not (
-        name == 'lmae' and sizes.has_identity(self.config['model'])
-      ):
+      needed = sizes.has_weights(self.config['model'], name)
+      if needed and name not in self.variables:
         raise InputError(f'these weights lack the phase {name!r}')
     multiple = sizes.resolution_multiple(self.config['model'], NAMES)
     resolution = inputs.check_resolution(resolution, self.resolution, multiple)

@@ -1,12 +1,15 @@
 """`mdcf pack`: finished training runs become a folder of weights.
 
   mdcf pack --runs runs --output my-model
+  mdcf pack --runs runs --weights dawn --output my-model
 
 reads the averaged weights of runs/fde, runs/lmae, runs/diffusion and
-runs/pbnet; `mdcf generate --weights my-model` uses them.
+runs/pbnet; `mdcf generate --weights my-model` uses them. A phase without a run
+comes from the folder `--weights`, for instance of `mdcf convert`.
 """
 
 import argparse
+import dataclasses
 import json
 import logging
 import pathlib
@@ -15,6 +18,7 @@ from typing import Any
 
 from mdcf_jax import weights
 from mdcf_jax.errors import InputError
+from mdcf_jax.models.sizes import has_weights
 from mdcf_jax.training import checkpoint
 
 logger = logging.getLogger(__name__)
@@ -37,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     '--runs', required=True, help='folder with a workdir per phase'
   )
   parser.add_argument('--output', required=True, help='folder to write')
+  parser.add_argument(
+    '--weights', default='', help='folder of weights for phases without a run'
+  )
   parser.add_argument(
     '--phases',
     default=','.join(_TRAINED),
@@ -64,7 +71,7 @@ def run(args: argparse.Namespace) -> None:
   for name in names:
     if name not in _TRAINED:
       raise InputError(f'unknown phase {name!r}; there are {list(_TRAINED)}')
-  pack(args.runs, args.output, names, args.dtype, args.licence)
+  pack(args.runs, args.output, names, args.dtype, args.licence, args.weights)
 
 
 def pack(
@@ -73,6 +80,7 @@ def pack(
   names: list[str] | None = None,
   dtype: str = 'bfloat16',
   licence: str = '',
+  others: str | pathlib.Path = '',
 ) -> None:
   """Writes the folder `output`, whole or not at all.
 
@@ -80,9 +88,11 @@ def pack(
     runs: folder with a workdir per phase.
     output: new, empty, or a folder of weights, which is replaced; its texts
       (`.md`) are kept.
-    names: phases; None: all four.
+    names: phases; None: all four. One that has nothing to learn in the model
+      of the diffusion is left out.
     dtype: of the parameters; statistics stay float32.
-    licence: of the weights; '': not stated.
+    licence: of the runs' weights; '': not stated.
+    others: folder of weights for phases without a run; '': there is none.
 
   Raises:
     InputError: a run is missing, the runs do not belong together, or `output`
@@ -91,59 +101,94 @@ def pack(
   # Resolved: what is renamed must be the folder, not a link to it.
   runs, output = pathlib.Path(runs), pathlib.Path(output).resolve()
   weights.check_output(output, _TRAINED)
-  loaded = {}
-  for name in names or list(_TRAINED):
-    variables, config, step = checkpoint.load_run(runs / name)
-    if config['phase'] != name:
-      raise InputError(f'{runs / name} is a run of {config["phase"]!r}')
-    loaded[name] = (variables, config, step)
-  config = _describe(runs, loaded)
+  model, loaded = {}, {}
+  # From the last to the first, which it was trained with.
+  for name in reversed(names or list(_TRAINED)):
+    if not has_weights(model, name):
+      logger.info('%s has no weights in this model', name)
+      continue
+    loaded[name] = _load(runs / name, name, others)
+    if name in _RELIES_ON:
+      model = loaded[name].config['model']
+  loaded = dict(reversed(loaded.items()))
+  config = _describe(loaded)
   for how in config['phases'].values():
-    how['licence'] = licence
+    how.setdefault('licence', licence)
   with weights.replacing(output) as partial:
-    for name, (variables, _, _) in loaded.items():
-      weights.save(partial, name, variables, dtype)
+    for name, part in loaded.items():
+      weights.save(partial, name, part.variables, dtype)
     weights.save_config(partial, config)
   size = sum(path.stat().st_size for path in output.iterdir())
   logger.info('%s: %s, %.1f MB', output, ', '.join(loaded), size / 1e6)
 
 
-def _describe(
-  runs: pathlib.Path, loaded: Mapping[str, tuple[Any, dict[str, Any], int]]
-) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True)
+class _Part:
+  """One phase, of a run or of a folder of weights.
+
+  Attributes:
+    path: where it is from, for messages.
+    variables: its arrays.
+    config: with the keys model, resolution and audio_encoder.
+    how: it was trained, for config.json.
+  """
+
+  path: pathlib.Path
+  variables: Mapping[str, Any]
+  config: Mapping[str, Any]
+  how: Mapping[str, Any]
+
+
+def _load(run: pathlib.Path, name: str, others: str | pathlib.Path) -> _Part:
+  """Returns the phase of a run, or else of the folder of weights `others`."""
+  if others and not checkpoint.is_run(run):
+    folder = pathlib.Path(others)
+    config = weights.load_config(folder)
+    if name not in config['phases']:
+      raise InputError(f'{run} is no training run, and {folder} has no {name}')
+    variables = weights.load(folder, name)
+    return _Part(folder, variables, config, config['phases'][name])
+  variables, config, step = checkpoint.load_run(run)
+  if config['phase'] != name:
+    raise InputError(f'{run} is a run of {config["phase"]!r}')
+  how = {'steps': step, 'config': _without_paths(config)}
+  return _Part(run, variables, config, how)
+
+
+def _describe(loaded: Mapping[str, _Part]) -> dict[str, Any]:
   """Returns config.json: what the modules are, and how they were trained."""
   model = {}
-  for name, (_, config, _) in loaded.items():
-    model[_TRAINED[name]] = config['model'][_TRAINED[name]]
-  for name, (_, config, _) in loaded.items():
+  for name, part in loaded.items():
+    model[_TRAINED[name]] = part.config['model'][_TRAINED[name]]
+  for name, part in loaded.items():
     for other in _RELIES_ON.get(name, ()):
+      used = part.config['model'][other]
       if other in loaded:
         checkpoint.check_same(
-          f'{runs / other}',
+          f'{loaded[other].path}',
           f'model.{other}',
-          loaded[other][1]['model'][other],
-          config['model'][other],
-          f'{runs / name}',
+          loaded[other].config['model'][other],
+          used,
+          f'{part.path}',
         )
+      elif not has_weights(part.config['model'], other):
+        model[other] = used  # Its keywords are all there is of it.
   # The last phase that makes pictures decides the size of pictures.
   last = next(
-    loaded[name][1]
+    loaded[name].config
     for name in ('diffusion', 'lmae', 'fde', 'pbnet')
     if name in loaded
   )
   if 'pbnet' in loaded:
-    audio = loaded['pbnet'][1]['audio_encoder']
+    audio = loaded['pbnet'].config['audio_encoder']
     checkpoint.check_same(
-      f'{runs / "pbnet"}', 'audio_encoder', audio, last['audio_encoder']
+      f'{loaded["pbnet"].path}', 'audio_encoder', audio, last['audio_encoder']
     )
   return {
     'model': model,
     'resolution': last['resolution'],
     'audio_encoder': last['audio_encoder'],
-    'phases': {
-      name: {'steps': step, 'config': _without_paths(config)}
-      for name, (_, config, step) in loaded.items()
-    },
+    'phases': {name: dict(part.how) for name, part in loaded.items()},
   }
 
 

@@ -21,8 +21,15 @@ def resolution_multiple(model: Mapping[str, Any], phases: Iterable[str]) -> int:
   return math.lcm(*(_MULTIPLES[name](model) for name in networks))
 
 
-def has_identity(model: Mapping[str, Any]) -> bool:
-  """Whether dynamics are their own latents; then the LMAE has no weights."""
+def has_weights(model: Mapping[str, Any], phase: str) -> bool:
+  """Whether a phase has anything to learn, save and load.
+
+  All do but an LMAE that leaves dynamics as they are.
+  """
+  return phase != 'lmae' or not _is_identity(model)
+
+
+def _is_identity(model: Mapping[str, Any]) -> bool:
   return model.get('lmae', {}).get('kind') == 'identity'
 
 
@@ -35,7 +42,7 @@ def _fde(model: Mapping[str, Any]) -> int:
 
 
 def _lmae(model: Mapping[str, Any]) -> int:
-  if has_identity(model):
+  if _is_identity(model):
     return _scale(model)
   levels = len(model.get('lmae', {}).get('features', range(4)))
   return _scale(model) * 2 ** (levels - 1)

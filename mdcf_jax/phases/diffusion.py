@@ -69,11 +69,12 @@ class DiffusionPhase:
   @classmethod
   def from_config(cls, config) -> 'DiffusionPhase':
     lmae = build_lmae(**config.model.lmae.to_dict())
-    # The source's features shrink as the dynamics do.
-    denoiser = Denoiser(
+    keywords = dict(
+      latent_channels=lmae.latent_channels,
+      # The source's features shrink as the dynamics do.
       stem_levels=lmae.factor.bit_length() - 1,
-      **config.model.denoiser.to_dict(),
     )
+    denoiser = Denoiser(**keywords | config.model.denoiser.to_dict())
     return cls(
       fde=FDE(**config.model.fde.to_dict()),
       lmae=lmae,

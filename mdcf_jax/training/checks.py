@@ -11,7 +11,7 @@ import jax
 
 from mdcf_jax.data.records import AUDIO_ENCODERS
 from mdcf_jax.errors import InputError
-from mdcf_jax.models.sizes import resolution_multiple
+from mdcf_jax.models.sizes import has_weights, resolution_multiple
 from mdcf_jax.models.vgg import FACTORS, VGG19_SMALLEST
 from mdcf_jax.training import optimizer
 from mdcf_jax.training.checkpoint import check_same
@@ -81,6 +81,11 @@ def check_config(config: Any) -> None:
   if config.data.cache_latents and config.phase != 'diffusion':
     words = f'False: {config.phase} has no use for latents'
     raise _wrong('data.cache_latents', True, words)
+  if not has_weights(config.model, config.phase):
+    raise InputError(
+      f'the phase {config.phase!r} has nothing to learn in this model, whose '
+      'latents are the dynamics themselves'
+    )
   _check_resolution(config)
   if config.phase in ('fde', 'lmae'):
     _check_images(config)

@@ -18,6 +18,7 @@ import numpy as np
 
 from mdcf_jax import sharding, weights
 from mdcf_jax.errors import InputError
+from mdcf_jax.models.sizes import has_weights
 from mdcf_jax.training import checks, latents, optimizer, stopping
 from mdcf_jax.training import step as steps
 from mdcf_jax.training import watch as watching
@@ -175,6 +176,8 @@ def _open_validation(config: Any) -> Callable[[], Iterator[Any]] | None:
 
 def _load_frozen(config: Any, name: str) -> dict[str, Any]:
   """Returns the variables of an earlier phase, or those of VGG19."""
+  if not has_weights(config.model, name):
+    return {'params': {}, 'model_state': {}}
   if name != 'vgg19':
     return load_frozen(config.init_from[name], name, config.model[name])
   from mdcf_jax.models.vgg import Perceptual

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from configs import lmae
+from configs import diffusion, lmae
 from mdcf_jax.convert import (
   dawn_lfg,
   dawn_pbnet,
@@ -84,7 +84,8 @@ def test_full_size_unet():
   description, _ = describe(dawn_unet, given)
   found = description.model['denoiser']
   assert {name: found[name] for name in FULL_UNET} == FULL_UNET
-  assert found['heads'] == (2, 1) and len(found['pose_scale']) == 6
+  # So it can be trained on.
+  assert diffusion.get_config('identity').model.denoiser.to_dict() == found
   ours = public.count(description.shapes['params']) - FACE_ENCODER
   assert ours + UNUSED + UNET_FREQUENCIES == 49_857_555
   face = description.shapes['params']['face_encoder']
