@@ -63,8 +63,11 @@ test-all: $(VENV)/dev.stamp
 
 $(VENV)/parity.stamp: $(VENV)/dev.stamp
 	@echo 'Installing torch and transformers'
-	@$(PIP) --constraint requirements.lock \
-	  $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -e '.[parity]'
+	@{ $(PIP) --constraint requirements.lock \
+	  $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -e '.[parity]' && \
+	  $(BIN)/python -c 'import torch, transformers'; } || { \
+	  echo 'torch or transformers is not to be had: parity is not checked.' \
+	    'TORCH_INDEX=URL names an index of torch.' >&2; exit 2; }
 	@touch $@
 
 parity: $(VENV)/parity.stamp
