@@ -48,6 +48,8 @@ def _identity(config: ConfigDict) -> None:
   config.model.denoiser.update(models.DAWN_DENOISER)
   # Grids and occlusions are in [-1, 1] already.
   config.calibration_batches = 0
+  if 'opening_weight' in config.loss:
+    config.loss.opening_weight = 0.0  # There is no encoder of sound to teach.
 
 
 # Rows of the paper's ablation table, and what else changes a finished config.
