@@ -16,9 +16,9 @@ logger = logging.getLogger(__name__)
 SAMPLE_RATE = 16000
 RATES = 1000, 768_000  # Lowest and highest of a recording, in Hz.
 _AAC_FRAME = 2048  # Samples of an AAC frame at most.
-# Seconds between two frames that are a gap: below, time stamps are rounded;
-# above, they are wrong.
-_GAP = 0.05, 600.0
+# Seconds between the end of the samples so far and a frame that is late: below,
+# its time stamp is rounded or jitters; above, the clock was set anew.
+_LATE = 0.2, 10.0
 _SILENCE = 1e-4  # -80 dBFS: nothing that a microphone gives is below.
 
 
@@ -249,6 +249,8 @@ def _frames(container, stream, path: pathlib.Path) -> Iterator:
 class _Sound:
   """Frames of a stream, one after the other, in the format of the first.
 
+  What is missing between them, as their time stamps tell, becomes silence.
+
   Attributes:
     first: what the first frame says of the whole; None before it.
     missing: samples that silence stands for.
@@ -258,14 +260,17 @@ class _Sound:
     self.first: _First | None = None
     self.missing = 0
     self._pieces: list[np.ndarray] = []
+    self._length = 0  # Samples in them.
+    self._start = 0.0  # Of the first sample, by the stream's clock.
     self._resampler, self._kind = None, None
-    self._end = np.nan  # Of the last frame, in seconds.
 
   def add(self, frame) -> None:
-    """Adds a frame; what is missing before it becomes silence."""
+    """Adds a frame, after silence if it is late."""
     import av
 
-    self.first = self.first or _First.of(frame)
+    if self.first is None:
+      self.first = _First.of(frame)
+      self._start = self.first.time
     kind = frame.format.name, frame.layout.name, frame.sample_rate
     if kind != self._kind:
       # A chained file changes its format: everything becomes the first's.
@@ -274,14 +279,7 @@ class _Sound:
         'flt', self.first.layout, self.first.rate
       )
       self._kind = kind
-    time = _time(frame)
-    if _GAP[0] < time - self._end < _GAP[1]:
-      missing = round((time - self._end) * self.first.rate)
-      self.missing += missing
-      self._pieces.append(np.zeros((missing, self.first.channels), np.float32))
-    # Frames after damage may not know when they start.
-    time = self._end if np.isnan(time) else time
-    self._end = time + frame.samples / frame.sample_rate
+    self._wait_for(_time(frame))
     self._append(self._resampler.resample(frame))
 
   def finish(self) -> np.ndarray:
@@ -289,10 +287,30 @@ class _Sound:
     self._flush()
     return np.concatenate(self._pieces)
 
+  def _wait_for(self, time: float) -> None:
+    """Adds silence up to `time`; not a number where the file is silent."""
+    rate = self.first.rate
+    late = time - self._start - self._length / rate
+    shortest, longest = _LATE
+    if abs(late) > longest:
+      self._start += late
+    elif late > shortest:
+      # Broken time stamps could ask for hours of silence.
+      heard = self._length - self.missing
+      room = heard + round(longest * rate) - self.missing
+      size = max(0, min(round(late * rate), room))
+      self.missing += size
+      self._add(np.zeros((size, self.first.channels), np.float32))
+
   def _flush(self) -> None:
     if self._resampler is not None:
       self._append(self._resampler.resample(None))
 
   def _append(self, frames) -> None:
     shape = -1, self.first.channels
-    self._pieces += [frame.to_ndarray().reshape(shape) for frame in frames]
+    for frame in frames:
+      self._add(frame.to_ndarray().reshape(shape))
+
+  def _add(self, samples: np.ndarray) -> None:
+    self._pieces.append(samples)
+    self._length += len(samples)
