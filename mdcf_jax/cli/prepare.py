@@ -118,14 +118,18 @@ def _check_arguments(args: argparse.Namespace) -> None:
     raise InputError(f'{args.videos}: no such folder')
   if not args.output:
     raise InputError('--output is empty; name a folder')
-  if output.exists() and (not output.is_dir() or any(output.iterdir())):
-    raise InputError(f'{output}: exists and is not an empty folder')
+  _check_output(output)
   if not 0 <= args.val_fraction < 1:
     raise InputError(f'--val_fraction {args.val_fraction} is not in [0, 1)')
   if args.resolution < 32 or args.resolution % 32:
     raise InputError(f'--resolution {args.resolution}: not a multiple of 32')
   if args.workers < 1:
     raise InputError(f'--workers {args.workers} is less than 1')
+
+
+def _check_output(output: pathlib.Path) -> None:
+  if output.exists() and (not output.is_dir() or any(output.iterdir())):
+    raise InputError(f'{output}: exists and is not an empty folder')
 
 
 @contextlib.contextmanager
@@ -138,14 +142,10 @@ def _work_folder(
   """
   work = output.with_name(output.name + '.work')
   settings = json.dumps({'format': 2, 'resolution': resolution} | audio)
-  stored = work / 'settings.json'
   with _locked(work, output):
+    _check_output(output)  # Again: another run may just have ended.
     try:
-      if stored.exists() and stored.read_text() != settings:
-        for path in work.iterdir():
-          shutil.rmtree(path) if path.is_dir() else path.unlink()
-      (work / 'clips').mkdir(exist_ok=True)
-      stored.write_text(settings)
+      _clear_unless(settings, work)
     except OSError as error:
       raise InputError(f'{output}: cannot be written ({error})') from error
     try:
@@ -155,23 +155,46 @@ def _work_folder(
         shutil.rmtree(work, ignore_errors=True)
 
 
+def _clear_unless(settings: str, work: pathlib.Path) -> None:
+  """Removes clips that were prepared with other settings, or unknown ones."""
+  stored = work / 'settings.json'
+  if _read_json(stored) != json.loads(settings):
+    shutil.rmtree(work / 'clips', ignore_errors=True)
+    partial = stored.with_suffix('.partial')
+    partial.write_text(settings)
+    os.replace(partial, stored)
+  (work / 'clips').mkdir(exist_ok=True)
+
+
+def _read_json(path: pathlib.Path) -> Any:
+  """What a file says; None if it is absent or was not written to its end."""
+  try:
+    return json.loads(path.read_text(encoding='utf-8'))
+  except (OSError, ValueError):
+    return None
+
+
 @contextlib.contextmanager
 def _locked(work: pathlib.Path, output: pathlib.Path) -> Iterator[None]:
   """Makes the folder `work`, and keeps other runs out of it until they end.
 
-  The system lifts the lock when this process is gone, whatever ended it.
+  The system lifts the lock when this process is gone, whatever ended it. Where
+  the file system has no locks there is none.
   """
-  try:
-    work.mkdir(parents=True, exist_ok=True)
-    folder = os.open(work, os.O_RDONLY)
-  except OSError as error:
-    raise InputError(f'{output}: cannot be written ({error})') from error
+  if work.is_symlink():
+    raise InputError(f'{work} is a link; it must be a folder or absent')
   with contextlib.ExitStack() as stack:
-    stack.callback(os.close, folder)
     try:
-      fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      work.mkdir(parents=True, exist_ok=True)
+      file = stack.enter_context(open(work / 'lock', 'a'))
+    except OSError as error:
+      raise InputError(f'{output}: cannot be written ({error})') from error
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
       raise InputError(f'{output}: another run makes this dataset') from error
+    except OSError as error:
+      logger.warning('%s cannot be locked (%s)', work, error)
     yield
 
 
@@ -288,7 +311,7 @@ def prepare_clip(
   from mdcf_jax.data import records
 
   done, made_from = folder / f'{clip.id}.json', _made_from(clip)
-  if done.exists() and json.loads(done.read_text())['made_from'] == made_from:
+  if (_read_json(done) or {}).get('made_from') == made_from:
     return None
   names, reasons = [], []
   try:

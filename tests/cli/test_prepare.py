@@ -1,5 +1,6 @@
 """`mdcf prepare`: from files to a dataset, whole or not at all."""
 
+import errno
 import os
 import pathlib
 import select
@@ -186,6 +187,41 @@ def test_two_runs_do_not_share_their_work(one_process, tmp_path, capsys):
     assert _run(*args) == 2
   assert 'another run' in capsys.readouterr().err
   assert _run(*args) == 0 and not list(tmp_path.glob('*.work'))
+
+
+def test_a_broken_work_folder_is_made_anew(one_process, tmp_path):
+  """What a power failure left, and clips of nobody knows which settings."""
+  _write_video(tmp_path / 'a.mp4', 12)
+  clips = tmp_path / 'data.work' / 'clips'
+  clips.mkdir(parents=True)
+  args = '--videos', tmp_path, '--output', tmp_path / 'data', '--workers', 1
+  (clips / 'old.json').write_text('{}')
+  with prepare._work_folder(tmp_path / 'data', 64, {}) as work:
+    assert not list((work / 'clips').iterdir())
+    (clips / 'kept.json').touch()
+  with prepare._work_folder(tmp_path / 'data', 64, {}) as work:
+    assert (work / 'clips' / 'kept.json').exists()
+  (clips.parent / 'settings.json').write_bytes(b'\xff{')
+  found = prepare.find_clips(tmp_path)
+  (clips / f'{found[0].id}.json').touch()
+  assert _run(*args) == 0
+
+
+def test_file_systems_without_locks(one_process, tmp_path, monkeypatch, caplog):
+  def flock(*_):
+    raise OSError(errno.ENOLCK, 'no locks')
+
+  monkeypatch.setattr(prepare.fcntl, 'flock', flock)
+  _write_video(tmp_path / 'a.mp4', 12)
+  assert _run('--videos', tmp_path, '--output', tmp_path / 'data') == 0
+  assert 'cannot be locked' in caplog.text
+
+
+def test_a_linked_work_folder_is_refused_first(one_process, tmp_path, capsys):
+  _write_video(tmp_path / 'a.mp4', 12)
+  (tmp_path / 'data.work').symlink_to(tmp_path)
+  assert _run('--videos', tmp_path, '--output', tmp_path / 'data') == 2
+  assert 'is a link' in capsys.readouterr().err
 
 
 def test_nothing_stays_of_bad_videos_alone(one_process, tmp_path, capsys):
