@@ -20,14 +20,24 @@ import jax.numpy as jnp  # noqa: E402
 
 from configs import diffusion  # noqa: E402
 from mdcf_jax.data.records import AUDIO_ENCODERS  # noqa: E402
+from mdcf_jax.errors import InputError  # noqa: E402
+from mdcf_jax.models.sizes import resolution_multiple  # noqa: E402
+from mdcf_jax.ops.sampling import SAMPLERS  # noqa: E402
 from mdcf_jax.phases import PHASES  # noqa: E402
 
 
-def plan(variant: str, resolution: int, frames: int, sampler: str) -> int:
+def plan(
+  variant: str, resolution: int, frames: int, sampler: str, audio: str
+) -> int:
   """Bytes of what a sampler keeps while it works."""
   config = diffusion.get_config(variant)
+  multiple = resolution_multiple(config.model, ['diffusion'])
+  if resolution < 1 or resolution % multiple:
+    raise InputError(f'--resolution {resolution}: no multiple of {multiple}')
+  if frames < 1:
+    raise InputError(f'--frames {frames} is less than 1')
   phase = PHASES['diffusion'].from_config(config)
-  widths = dict(audio_emb=AUDIO_ENCODERS['hubert-large'], pose=6, blink=2)
+  widths = dict(audio_emb=AUDIO_ENCODERS[audio], pose=6, blink=2)
   conditions = dict(
     {name: _shape(frames, width) for name, width in widths.items()},
     source_pose=_shape(6),
@@ -61,11 +71,18 @@ def main() -> None:
   add('--variant', default='base', help='of configs/diffusion.py')
   add('--resolution', type=int, default=256)
   add('--frames', type=int, nargs='+', default=[40, 120, 360])
-  add('--sampler', default='ddim')
+  add('--sampler', default='ddim', choices=SAMPLERS)
+  add('--audio', default='hubert-large', choices=AUDIO_ENCODERS)
   args = parser.parse_args()
   print('| frames | MiB | MiB a frame |\n| --- | --- | --- |')
   for frames in args.frames:
-    used = plan(args.variant, args.resolution, frames, args.sampler) / 2**20
+    try:
+      used = plan(
+        args.variant, args.resolution, frames, args.sampler, args.audio
+      )
+    except InputError as error:
+      parser.error(str(error))
+    used /= 2**20
     print(f'| {frames} | {used:.0f} | {used / frames:.2f} |', flush=True)
 
 

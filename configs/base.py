@@ -138,7 +138,8 @@ def _optimizer() -> ConfigDict:
   optimizer.schedule = 'constant'  # Or 'cosine': to 0 at total_steps.
   optimizer.clip_norm = 1.0  # Of the global gradient; 0: none.
   optimizer.accumulate = 1  # Batches per update.
-  optimizer.frozen = ()  # Modules that stay as they are, as ('encoder',).
+  # Modules whose parameters stay, as ('encoder',). Running statistics move.
+  optimizer.frozen = ()
   return optimizer
 
 

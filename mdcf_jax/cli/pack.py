@@ -101,6 +101,8 @@ def pack(
   # Resolved: what is renamed must be the folder, not a link to it.
   runs, output = pathlib.Path(runs), pathlib.Path(output).resolve()
   weights.check_output(output, _TRAINED)
+  if others:
+    weights.load_config(pathlib.Path(others))  # Or an error, used or not.
   model, loaded = {}, {}
   # From the last to the first, which it was trained with.
   for name in reversed(names or list(_TRAINED)):
@@ -162,7 +164,9 @@ def _describe(loaded: Mapping[str, _Part]) -> dict[str, Any]:
     model[_TRAINED[name]] = part.config['model'][_TRAINED[name]]
   for name, part in loaded.items():
     for other in _RELIES_ON.get(name, ()):
-      used = part.config['model'][other]
+      used = part.config['model'].get(other)
+      if used is None:
+        continue  # Converted weights do not say what else they go with.
       if other in loaded:
         checkpoint.check_same(
           f'{loaded[other].path}',

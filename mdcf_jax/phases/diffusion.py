@@ -408,7 +408,7 @@ def _opening_error(sound: jax.Array, batch: dict) -> jax.Array:
     total = jnp.maximum(jnp.sum(mask, axis=1, keepdims=True), 1)
     return x - jnp.sum(x * mask, axis=1, keepdims=True) / total
 
-  said = sound[..., : sound.shape[-1] // 8].astype(jnp.float32)
+  said = sound[..., : max(1, sound.shape[-1] // 8)].astype(jnp.float32)
   error = jnp.square(centred(said) - centred(opening[..., None]))
   return jnp.sum(error * mask) / jnp.maximum(jnp.sum(mask), 1) / said.shape[-1]
 

@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 # Parts of a config that a resumed run cannot change.
 FIXED = ('phase', 'resolution', 'audio_encoder', 'model')
 
+# Of the optimizer, in checkpoints from before there was such a setting.
+_ABSENT = {'frozen': ()}
+
 # Keys, what each must be, in words and as a function. NaN fails all of them.
 _RULES: tuple[tuple[tuple[str, ...], str, Callable[[Any], bool]], ...] = (
   (
@@ -39,7 +42,6 @@ _RULES: tuple[tuple[tuple[str, ...], str, Callable[[Any], bool]], ...] = (
       *('optimizer.learning_rate', 'optimizer.weight_decay'),
       *('optimizer.warmup_steps', 'optimizer.clip_norm'),
       *('data.num_threads', 'data.prefetch', 'data.cache_gb'),
-      'data.audio_jitter',
     ),
     'at least 0',
     lambda x: 0 <= x < math.inf,
@@ -48,6 +50,12 @@ _RULES: tuple[tuple[tuple[str, ...], str, Callable[[Any], bool]], ...] = (
     ('ema_decay', 'optimizer.b1', 'optimizer.b2', 'data.color_jitter'),
     'at least 0 and below 1',
     lambda x: 0 <= x < 1,
+  ),
+  (('data.audio_jitter',), 'in 0 to 10', lambda x: 0 <= x <= 10),
+  (
+    ('optimizer.frozen',),
+    'names of modules',
+    lambda x: all(isinstance(name, str) for name in x),
   ),
   (('seed',), f'in 0 to {2**32 - 1}', lambda x: 0 <= x < 2**32),
   (
@@ -86,9 +94,23 @@ def check_config(config: Any) -> None:
       f'the phase {config.phase!r} has nothing to learn in this model, whose '
       'latents are the dynamics themselves'
     )
+  _check_loss(config)
   _check_resolution(config)
   if config.phase in ('fde', 'lmae'):
     _check_images(config)
+
+
+def _check_loss(config: Any) -> None:
+  """Weights of terms are at least 0, and something is left to learn."""
+  weights = {k: v for k, v in config.loss.items() if k.endswith('_weight')}
+  for name, weight in weights.items():
+    if not 0 <= weight < math.inf:
+      raise _wrong(f'loss.{name}', weight, 'at least 0')
+  total = ('noise_weight', 'opening_weight')  # Of the diffusion's two parts.
+  if config.phase == 'diffusion' and not any(weights.get(x, 1) for x in total):
+    raise InputError(
+      f'config.loss: {" and ".join(total)} are 0, nothing would be learnt'
+    )
 
 
 def make_phase(config: Any) -> Any:
@@ -139,8 +161,9 @@ def check_resumed(
     check_same(workdir, name, saved.get(name), config[name])
   before, now = saved.get('optimizer', {}), config.optimizer
   for name, is_used in optimizer.PARTS.items():
-    if name in before and is_used(before[name]) != is_used(now[name]):
-      check_same(workdir, f'optimizer.{name}', before[name], now[name])
+    was = before.get(name, _ABSENT.get(name, now[name]))
+    if is_used(was) != is_used(now[name]):
+      check_same(workdir, f'optimizer.{name}', was, now[name])
 
 
 def _check_resolution(config: Any) -> None:

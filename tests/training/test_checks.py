@@ -45,6 +45,8 @@ def test_configs_as_they_are(name, variant):
     ({'data.synthetic_clips': 0}, 'at least 1'),
     ({'data.synthetic_frames': 0}, 'at least 1'),
     ({'data.color_jitter': -1.0}, 'at least 0 and below 1'),
+    ({'data.audio_jitter': 1e5}, 'in 0 to 10'),
+    ({'optimizer.frozen': ('encoder', 1)}, 'names of modules'),
     ({'loss.window': 1000}, 'at most the 64 of a side'),
     ({'loss.window': 30}, 'divisible by 4'),
     ({'model.fde.scale': 3}, 'a power of two'),
@@ -57,6 +59,25 @@ def test_values_that_cannot_be(changes, message):
     checks.check_config(make(**changes))
   assert f'config.{key}' in str(error.value)
   assert '\n' not in str(error.value)
+
+
+def test_a_loss_that_teaches_nothing():
+  with pytest.raises(InputError, match='nothing would be learnt'):
+    checks.check_config(make('diffusion', **{'loss.noise_weight': 0.0}))
+  both = {'loss.noise_weight': 0.0, 'loss.opening_weight': 1.0}
+  checks.check_config(make('diffusion', **both))
+  for weight in (-1.0, float('nan')):
+    with pytest.raises(InputError, match='loss.mse_weight.*at least 0'):
+      checks.check_config(make('lmae', **{'loss.mse_weight': weight}))
+
+
+def test_frozen_modules_are_new_to_an_old_checkpoint():
+  saved = make().to_dict()
+  del saved['optimizer']['frozen']
+  checks.check_resumed('run', saved, make())
+  with pytest.raises(InputError, match='was trained with optimizer.frozen'):
+    frozen = make(**{'optimizer.frozen': ('region_predictor',)})
+    checks.check_resumed('run', saved, frozen)
 
 
 @pytest.mark.parametrize(
