@@ -99,6 +99,28 @@ def test_missing_phase(runs, tmp_path, capsys):
   assert not (tmp_path / 'model').exists()
 
 
+def test_weights_that_do_not_say_what_they_go_with(runs, tmp_path, capsys):
+  """A converted denoiser knows nothing of the FDE below it."""
+  other = tmp_path / 'other'
+  weights.save(other, 'diffusion', dict(params=dict(w=np.ones(2))))
+  weights.save_config(
+    other,
+    dict(
+      model=dict(denoiser=dict(dim=8), lmae=dict(kind='identity')),
+      resolution=64,
+      audio_encoder='mel',
+      phases=dict(diffusion=dict(converted='dawn-unet')),
+    ),
+  )
+  args = ['pack', f'--runs={runs}', '--phases=fde,lmae,diffusion']
+  output = tmp_path / 'model'
+  assert cli.main([*args, f'--weights={other}', f'--output={output}']) == 0
+  phases = weights.load_config(output)['phases']
+  assert set(phases) == {'fde', 'diffusion'}
+  assert cli.main([*args, '--weights=none', f'--output={output}']) == 2
+  assert 'none' in capsys.readouterr().err
+
+
 def test_unknown_phase(runs, tmp_path, capsys):
   assert run_pack(runs, tmp_path / 'model', 'fde,lame') == 2
   assert "unknown phase 'lame'" in capsys.readouterr().err
