@@ -156,9 +156,9 @@ def _data() -> ConfigDict:
   data.flip = True  # Mirror half of the samples, with boxes and pose.
   data.min_zoom = 0.5  # Smallest random square crop of a pair, of the side.
   data.color_jitter = 0.1  # Relative change of brightness, contrast, colour.
-  data.audio_jitter = (
-    0.0  # Change of voice and microphone of log-mel; 1: usual.
-  )
+  data.pose_smoothing = 0.0  # Of a window's poses, by a Gaussian; in frames.
+  # Change of voice and microphone of log-mel; 1 is usual.
+  data.audio_jitter = 0.0
   data.balance_identities = True  # Draw the identity first, then the clip.
   data.keys = ()  # Arrays of a batch; (): those that the phase needs.
   data.num_threads = 4  # Threads that read and decode ahead.

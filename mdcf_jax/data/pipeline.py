@@ -11,6 +11,7 @@
     flip=True,  # Mirror half of the samples, with boxes, points and pose.
     min_zoom=0.5,  # Smallest random square crop, of the side: fde, lmae.
     color_jitter=0.1,  # Relative change of brightness, contrast, colour.
+    pose_smoothing=0.0,  # Of windows, see `transforms.smooth`; in frames.
     audio_jitter=0.0,  # Change of voice and microphone of log-mel; usual: 1.
     balance_identities=True,  # Draw the identity uniformly, then the clip.
     keys=(),  # Arrays of a batch; () means those that the phase needs.
@@ -148,6 +149,7 @@ def make_transform(
       source=data.source,
       frames=bool({'source', 'video'} & set(keys)),
       latents=latents,
+      pose_smoothing=data.pose_smoothing,
       augmentation=augmentation,
     )
 

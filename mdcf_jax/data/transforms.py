@@ -98,6 +98,7 @@ def random_window(
   source: str = 'first',
   frames: bool = True,
   latents: Mapping[str, np.ndarray] | None = None,
+  pose_smoothing: float = 0.0,
   augmentation: Augmentation = Augmentation(),
 ) -> dict[str, np.ndarray]:
   """T consecutive frames of a clip: what diffusion and PBNet learn from.
@@ -109,6 +110,7 @@ def random_window(
     frames: whether to decode pictures; PBNet does not need them.
     latents: see `load_latents`; they take the place of `video`. One source of
       J is drawn, and no picture is augmented, because the latents were not.
+    pose_smoothing: standard deviation in frames of a Gaussian over `pose`.
     augmentation: `flip`, `color_jitter` and `audio_jitter` count; a window is
       not cropped.
 
@@ -130,7 +132,8 @@ def random_window(
   flip = augmentation.flip and rng.random() < 0.5
   colors = random_colors(rng, augmentation.color_jitter)
 
-  sample = _motion(record, rows, mask, first)
+  pose = smooth(record['pose'], pose_smoothing)
+  sample = _motion({**record, 'pose': pose}, rows, mask, first)
   if augmentation.audio_jitter:
     heard = spec_augment.augment(
       sample['audio_emb'], rng, augmentation.audio_jitter
@@ -184,6 +187,22 @@ def _motion(
     'source_blink': record['blink'][source],
   }
   return {key: np.float32(value) for key, value in sample.items()}
+
+
+def smooth(track: np.ndarray, deviation: float) -> np.ndarray:
+  """Means of `[N, D]` over time, weighted by a Gaussian; the ends are repeated.
+
+  Args:
+    track: a row per frame.
+    deviation: of the Gaussian, in frames; 0 returns `track`.
+  """
+  if not deviation:
+    return track
+  radius = int(np.ceil(3 * deviation))
+  weights = np.exp(-0.5 * np.square(np.arange(-radius, radius + 1) / deviation))
+  padded = np.pad(track, ((radius, radius), (0, 0)), mode='edge')
+  columns = [np.convolve(x, weights / weights.sum(), 'valid') for x in padded.T]
+  return np.float32(np.stack(columns, axis=1))
 
 
 def _opening(record: Mapping[str, Any], source: int) -> np.ndarray:

@@ -159,6 +159,23 @@ def test_another_voice_says_the_same(record):
   assert not changed['audio_emb'][20:].any()
 
 
+def test_smooth_poses_keep_their_mean_and_lose_their_jitter(record):
+  rng = np.random.default_rng(0)
+  still = np.float32(rng.standard_normal((200, 6)) + np.arange(6))
+  found = transforms.smooth(still, 3.0)
+  assert found.dtype == np.float32 and found.shape == still.shape
+  np.testing.assert_allclose(found.mean(axis=0), still.mean(axis=0), atol=0.1)
+  assert found.std(axis=0).max() < 0.5 * still.std(axis=0).min()
+  ramp = np.repeat(np.arange(100.0)[:, None], 6, axis=1)
+  inner = transforms.smooth(ramp, 2.0)[10:-10]
+  np.testing.assert_allclose(inner, ramp[10:-10], rtol=1e-5)
+  np.testing.assert_array_equal(transforms.smooth(still, 0.0), still)
+  sample = transforms.random_window(record, rng, 32, 20, pose_smoothing=3.0)
+  expected = transforms.smooth(record['pose'], 3.0)
+  np.testing.assert_array_equal(sample['pose'], expected)
+  np.testing.assert_array_equal(sample['source_pose'], expected[0])
+
+
 def test_source_may_be_any_frame(record):
   poses = set()
   for seed in range(20):
