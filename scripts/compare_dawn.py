@@ -42,6 +42,10 @@ def main() -> int:
   add('--steps', type=int, default=3, help='of sampling')
   args = parser.parse_args()
   problem = find_problem(args.dawn)
+  if min(args.frames, args.steps) < 1:
+    problem = '--frames and --steps are at least 1'
+  if args.keep and args.keep.exists() and not args.keep.is_dir():
+    problem = f'--keep {args.keep} is not a folder'
   if problem:
     print(f'compare_dawn.py: {problem}', file=sys.stderr)
     return 2
