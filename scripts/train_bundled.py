@@ -69,7 +69,7 @@ STAGES = (
   Stage('fde', 'fde', {'optimizer.learning_rate': 5e-4}, follows='fde-flow'),
   Stage('lmae', 'lmae'),
   # What sound does to the noise is little; what it does to a mouth is found
-  # in a minute, from longer windows than a denoiser can afford.
+  # soon, from longer windows than a denoiser can afford.
   Stage(
     'diffusion-sound',
     'diffusion',

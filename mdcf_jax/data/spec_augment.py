@@ -1,7 +1,7 @@
 """Log-mel features as another person, room or microphone would have made them.
 
-A quarter of an hour of speech is learnt by heart within minutes; with these
-changes what is learnt is what the voices have in common. After vocal tract
+Little speech is soon learnt by heart; with these changes what is learnt is what
+the voices have in common. After vocal tract
 length perturbation (Jaitly and Hinton 2013) and SpecAugment (Park et al. 2019),
 whose masks hide bands and moments. The mouth's shape is not changed by any.
 """

@@ -34,7 +34,7 @@ class DiffusionPhase:
     fde, lmae: frozen modules; their variables come in `frozen`.
     denoiser: the trained module.
     noise_weight: of the noise's error and all that follows from it; at 0 the
-      encoder of sound learns alone, at a hundredth of the cost.
+      encoder of sound learns alone, at little cost.
     x0_weight: of the error of the clean latents that the prediction implies.
       It is the noise's error times 1 / SNR, cut at `max_x0_factor`: at t = 999
       the factor is 4e9 and would drown everything else.
