@@ -15,6 +15,7 @@ ALLOWED = {
   'phases': ('ops', 'models', 'phases', 'visualize', 'errors'),
   'data': ('data', 'errors', 'media'),
   'media': ('media', 'errors', 'data'),
+  'prepare': ('prepare', 'data', 'media', 'speech', 'errors'),
   'convert': ('convert', 'models', 'errors'),
   'metrics': ('metrics', 'media', 'errors'),
   'sharding': ('errors',),
