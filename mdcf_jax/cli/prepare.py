@@ -1,60 +1,67 @@
-"""`mdcf prepare`: a folder of videos becomes a dataset to train on.
+"""`mdcf prepare`: videos become a dataset to train on.
 
   mdcf prepare --videos my-videos --output my-dataset
+  mdcf prepare hdtf --videos originals --lists HDTF_dataset --output hdtf
+  mdcf prepare voxceleb2 --videos vox2 --output vox2-dataset
 
 Each video is one unit of work: a worker process reads it at 25 fps, finds the
-face and stores a record in `<output>.work`, and the records become the dataset
+face and stores records in `<output>.work`, and the records become the dataset
 when all are done. A second run continues where the first one stopped, and does
-a video anew that is another one by then.
+a video anew that is another one by then. `report.html` in the dataset shows
+what came of it.
 """
 
 import argparse
-import concurrent.futures
-import contextlib
-import csv
-import fcntl
-import functools
-import itertools
-import json
 import logging
-import multiprocessing
 import os
 import pathlib
-import shutil
-import signal
-import sys
-import threading
-from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
-from mdcf_jax import speech
-from mdcf_jax.data.clips import Clip, assign_splits, find_clips, read_manifest
 from mdcf_jax.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-MIN_FRAMES = 10  # Shorter clips have no motion to learn from.
-MAX_FRAMES = 500  # Longer videos become several records of 20 s.
-MIN_DETECTED = 0.5  # Of the frames; below that it is no talking head.
+# What the frames are cut to, and what is taken when nothing is said.
+CROPS = {
+  'folder': ('face', 'none'),
+  'hdtf': ('window', 'face'),
+  'voxceleb2': ('none', 'face'),
+}
+# Options that only one collection has.
+_OF_ONE = {
+  'manifest': 'folder',
+  'lists': 'hdtf',
+  'fixed_list': 'hdtf',
+  'num_train': 'voxceleb2',
+  'num_val': 'voxceleb2',
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the options of this command."""
+  parser.add_argument(
+    'collection',
+    nargs='?',
+    default='folder',
+    choices=tuple(CROPS),
+    help="what the videos are: anybody's (folder, if nothing is said), "
+    "HDTF's originals, VoxCeleb2",
+  )
   parser.add_argument(
     '--videos', metavar='DIR', help='searched recursively for videos'
   )
   parser.add_argument(
     '--output', required=True, metavar='DIR', help='the new dataset'
   )
-  parser.add_argument(
-    '--manifest',
-    metavar='FILE',
-    help='CSV with columns file (relative to the CSV), identity, split; '
-    'only these files are taken',
-  )
   parser.add_argument('--resolution', type=int, default=256)
+  parser.add_argument(
+    '--crop',
+    choices=('face', 'window', 'none'),
+    help='face: a fixed square over the face of each stretch; window: that of '
+    "HDTF's lists; none: the middle of the picture, which is a finished clip",
+  )
+  _add_collections(parser)
+  _add_limits(parser)
   parser.add_argument(
     '--workers', type=int, default=os.cpu_count() or 1, help='processes'
   )
@@ -62,378 +69,178 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     '--val_fraction',
     type=float,
     default=0.1,
-    help='part of the identities kept for validation (without a manifest)',
+    help='part of the identities (HDTF: of the videos) kept for validation, '
+    'where no split is given',
   )
-  parser.add_argument('--seed', type=int, default=0, help='of that split')
+  parser.add_argument('--seed', type=int, default=0, help='of what is drawn')
   parser.add_argument(
     '--hubert',
     metavar='PATH',
-    help='hubert.safetensors, or a folder with it: audio features of HuBERT '
-    'in the place of log-mel; each worker holds the weights',
+    help='hubert.safetensors, or a folder with it: its features are stored '
+    'beside log-mel; each worker holds the weights',
   )
   parser.add_argument(
     '--face_model', metavar='FILE', help='face_landmarker.task'
   )
 
 
+def _add_collections(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument(
+    '--manifest',
+    metavar='FILE',
+    help='folder: a CSV with columns file (relative to the CSV), identity, '
+    'split; only these files are taken',
+  )
+  parser.add_argument(
+    '--lists', metavar='DIR', help="hdtf: the authors' lists, *_video_url.txt"
+  )
+  parser.add_argument(
+    '--fixed_list',
+    metavar='FILE',
+    help='hdtf: names of videos or clips for validation, one a line',
+  )
+  parser.add_argument(
+    '--num_train',
+    type=int,
+    metavar='N',
+    help='voxceleb2: clips drawn of dev; all if not given',
+  )
+  parser.add_argument(
+    '--num_val',
+    type=int,
+    metavar='N',
+    help='voxceleb2: clips drawn of test (400)',
+  )
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+  parser.add_argument(
+    '--min_seconds', type=float, default=1.0, help='of a clip'
+  )
+  parser.add_argument(
+    '--min_face',
+    type=int,
+    default=64,
+    help='height of the face, in pixels of the video',
+  )
+  parser.add_argument(
+    '--min_sharpness',
+    type=float,
+    default=0.0,
+    help='of the face; report.html shows how the clips are distributed',
+  )
+
+
 def run(args: argparse.Namespace) -> int:
   """Prepares the dataset; returns the exit code."""
-  from mdcf_jax.data import builder
+  from mdcf_jax.prepare import work_folder
 
   _check_arguments(args)
-  given = pathlib.Path(args.manifest or args.videos)
   output = pathlib.Path(args.output).resolve()
-  clips = read_manifest(given) if args.manifest else find_clips(given)
-  if not clips:
-    raise InputError(f'{given}: there are no videos in it')
-  with _work_folder(
-    output, args.resolution, speech.describe(args.hubert)
-  ) as work:
-    results = _prepare_all(clips, work / 'clips', args)
-    kept = [clip for clip in clips if results[clip.id] is None]
-    _write_report(work / 'clips.csv', clips, results)
-    if not kept:
-      raise InputError(
-        f'{given}: none of the {len(clips)} videos can be used; the first: '
-        f'{results[clips[0].id]}'
-      )
-    splits = assign_splits(kept, args.val_fraction, args.seed)
-    shutil.rmtree(work / 'dataset', ignore_errors=True)
-    paths = {k: _record_paths(v, work / 'clips') for k, v in splits.items()}
-    builder.build(paths, work / 'dataset')
-    os.replace(work / 'clips.csv', work / 'dataset' / 'clips.csv')
-    _publish(work / 'dataset', output)
-    shutil.rmtree(work)
-  counts = ', '.join(f'{len(c)} {split}' for split, c in splits.items())
-  num_left_out = len(clips) - len(kept)
-  logger.info('%s: %s clips; %d left out', output, counts, num_left_out)
+  work_folder.check_output(output)
+  units, files = _list_units(args)
+  from mdcf_jax.prepare import clip, dataset
+
+  plan = dataset.Plan(
+    name='talking_heads' if args.collection == 'folder' else args.collection,
+    units=units,
+    settings=clip.Settings(
+      resolution=args.resolution,
+      min_seconds=args.min_seconds,
+      min_face=args.min_face,
+      min_sharpness=args.min_sharpness,
+      face_model=args.face_model,
+      hubert=args.hubert,
+    ),
+    val_fraction=args.val_fraction,
+    seed=args.seed,
+    num_workers=args.workers,
+    described=_describe(args),
+    files=files,
+  )
+  dataset.make_dataset(plan, output)
   return 0
 
 
 def _check_arguments(args: argparse.Namespace) -> None:
-  output = pathlib.Path(args.output)
+  for name, collection in _OF_ONE.items():
+    if getattr(args, name) is not None and args.collection != collection:
+      raise InputError(f'--{name} is for mdcf prepare {collection}')
   if bool(args.manifest) == bool(args.videos):
-    raise InputError('give either --videos DIR or --manifest FILE')
+    either = '--videos DIR'
+    if args.collection == 'folder':
+      either = 'either --videos DIR or --manifest FILE'
+    raise InputError(f'give {either}')
   if args.videos and not pathlib.Path(args.videos).is_dir():
     raise InputError(f'{args.videos}: no such folder')
+  if args.collection == 'hdtf' and not args.lists:
+    raise InputError("give --lists DIR, the folder of HDTF's own lists")
+  args.crop = args.crop or CROPS[args.collection][0]
+  if args.crop not in CROPS[args.collection]:
+    raise InputError(
+      f'--crop {args.crop}: {args.collection} has '
+      f'{" and ".join(CROPS[args.collection])}'
+    )
   if not args.output:
     raise InputError('--output is empty; name a folder')
-  _check_output(output)
+  _check_numbers(args)
+
+
+def _check_numbers(args: argparse.Namespace) -> None:
   if not 0 <= args.val_fraction < 1:
     raise InputError(f'--val_fraction {args.val_fraction} is not in [0, 1)')
   if args.resolution < 32 or args.resolution % 32:
     raise InputError(f'--resolution {args.resolution}: not a multiple of 32')
-  if args.workers < 1:
-    raise InputError(f'--workers {args.workers} is less than 1')
+  # A record is at most 20 s long.
+  for name, low, high in (
+    ('workers', 1, 1024),
+    ('min_seconds', 0.04, 20),
+    ('min_face', 0, 10_000),
+    ('min_sharpness', 0, 1e9),
+    ('num_train', 0, 10**9),
+    ('num_val', 0, 10**9),
+  ):
+    value = getattr(args, name)
+    if value is not None and not low <= value <= high:
+      raise InputError(f'--{name} {value} is not in {low} to {high}')
 
 
-def _check_output(output: pathlib.Path) -> None:
-  if output.exists() and (not output.is_dir() or any(output.iterdir())):
-    raise InputError(f'{output}: exists and is not an empty folder')
+def _list_units(args: argparse.Namespace) -> tuple[list[Any], dict[str, str]]:
+  """The units of the collection, and texts to lie in the dataset.
 
-
-@contextlib.contextmanager
-def _work_folder(
-  output: pathlib.Path, resolution: int, audio: dict[str, Any]
-) -> Iterator[pathlib.Path]:
-  """Yields the folder of unfinished work, emptied if made differently.
-
-  It stays for the next run only if there is a clip to continue from.
+  Raises:
+    InputError: there are none.
   """
-  work = output.with_name(output.name + '.work')
-  settings = json.dumps({'format': 2, 'resolution': resolution} | audio)
-  with _locked(work, output):
-    _check_output(output)  # Again: another run may just have ended.
-    try:
-      _clear_unless(settings, work)
-    except OSError as error:
-      raise InputError(f'{output}: cannot be written ({error})') from error
-    try:
-      yield work
-    finally:
-      if not any((work / 'clips').glob('*.json')):
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _clear_unless(settings: str, work: pathlib.Path) -> None:
-  """Removes clips that were prepared with other settings, or unknown ones."""
-  stored = work / 'settings.json'
-  if _read_json(stored) != json.loads(settings):
-    shutil.rmtree(work / 'clips', ignore_errors=True)
-    partial = stored.with_suffix('.partial')
-    partial.write_text(settings)
-    os.replace(partial, stored)
-  (work / 'clips').mkdir(exist_ok=True)
-
-
-def _read_json(path: pathlib.Path) -> Any:
-  """What a file says; None if it is absent or was not written to its end."""
-  try:
-    return json.loads(path.read_text(encoding='utf-8'))
-  except (OSError, ValueError):
-    return None
-
-
-@contextlib.contextmanager
-def _locked(work: pathlib.Path, output: pathlib.Path) -> Iterator[None]:
-  """Makes the folder `work`, and keeps other runs out of it until they end.
-
-  The system lifts the lock when this process is gone, whatever ended it. Where
-  the file system has no locks there is none.
-  """
-  if work.is_symlink():
-    raise InputError(f'{work} is a link; it must be a folder or absent')
-  with contextlib.ExitStack() as stack:
-    try:
-      work.mkdir(parents=True, exist_ok=True)
-      file = stack.enter_context(open(work / 'lock', 'a'))
-    except OSError as error:
-      raise InputError(f'{output}: cannot be written ({error})') from error
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-      raise InputError(f'{output}: another run makes this dataset') from error
-    except OSError as error:
-      logger.warning('%s cannot be locked (%s)', work, error)
-    yield
-
-
-def _record_paths(
-  clips: list[Clip], folder: pathlib.Path
-) -> list[pathlib.Path]:
-  """The records of clips, as `prepare_clip` listed them."""
-  lists = [json.loads((folder / f'{c.id}.json').read_text()) for c in clips]
-  return [folder / f'{name}.npz' for x in lists for name in x['records']]
-
-
-def _publish(dataset: pathlib.Path, output: pathlib.Path) -> None:
-  """Moves a finished dataset to its place."""
-  try:
-    if not output.exists():
-      os.replace(dataset, output)
-      return
-    # Empty, as checked before, and kept: it may be the working directory. What
-    # makes it a dataset comes last.
-    for path in sorted(dataset.iterdir(), key=lambda path: path.is_dir()):
-      shutil.move(path, output / path.name)
-  except OSError as error:
-    raise InputError(f'{output}: cannot be written ({error})') from error
-
-
-def _prepare_all(
-  clips: list[Clip], folder: pathlib.Path, args: argparse.Namespace
-) -> dict[str, str | None]:
-  """Prepares every clip; returns the reason of each that was left out."""
-  from tqdm import tqdm
-
-  task = functools.partial(
-    prepare_clip,
-    folder=folder,
-    resolution=args.resolution,
-    face_model=args.face_model,
-    hubert=args.hubert,
-  )
-  results: dict[str, str | None] = {}
-  # Not fork: JAX, PyAV and MediaPipe have threads that do not survive it.
-  pool = concurrent.futures.ProcessPoolExecutor(
-    min(args.workers, len(clips)),
-    mp_context=multiprocessing.get_context('spawn'),
-    initializer=_start_worker,
-    initargs=(folder.with_name('workers.log'),),
-  )
-  bar = functools.partial(
-    tqdm, total=len(clips), desc='prepare', unit='clip', leave=False
-  )
-  try:
-    # Without MediaPipe or its model no clip can be prepared: say so once.
-    pool.submit(_check_faces, args.face_model).result()
-    futures = {pool.submit(task, clip): clip for clip in clips}
-    for future in bar(concurrent.futures.as_completed(futures)):
-      clip = futures[future]
-      results[clip.id] = future.result()
-      if results[clip.id]:
-        tqdm.write(f'mdcf: left out: {results[clip.id]}', file=sys.stderr)
-  except KeyboardInterrupt:
-    # What a worker has half done, the next run does anew.
-    for worker in multiprocessing.active_children():
-      worker.terminate()
-    raise
-  except concurrent.futures.process.BrokenProcessPool as error:
-    raise InputError(
-      f'{args.output}: a worker process died (out of memory?); run the same '
-      'command again to continue, with fewer --workers'
-    ) from error
-  finally:
-    pool.shutdown(wait=True, cancel_futures=True)
-  return results
-
-
-def _start_worker(log: pathlib.Path) -> None:
-  # Ctrl-C reaches the whole group; the parent alone answers it.
-  signal.signal(signal.SIGINT, signal.SIG_IGN)
-  # MediaPipe's libraries write notices to stderr, past Python, for each clip.
-  with open(log, 'ab') as f:
-    os.dup2(f.fileno(), 2)
-  threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-  """Ends this worker when its parent is gone, were it by `kill -9`.
-
-  Without that it would wait for the next clip for ever: it holds both ends of
-  the pipe that clips come through.
-  """
-  multiprocessing.parent_process().join()
-  os._exit(1)
-
-
-def _check_faces(face_model: str | None) -> None:
-  from mdcf_jax.media import faces
-
-  faces.detect_faces(np.zeros((64, 64, 3), np.uint8), face_model)
-
-
-def prepare_clip(
-  clip: Clip,
-  folder: pathlib.Path,
-  resolution: int,
-  face_model: str | None,
-  hubert: str | None = None,
-) -> str | None:
-  """Turns one video into records in `folder`, unless they are there already.
-
-  A video gives `<id>.npz`, a long one also `<id>.1.npz` and so on, and at last
-  `<id>.json`, which lists them and says what they were made from.
-
-  Returns:
-    None, or in one line why the clip cannot be used.
-  """
-  from mdcf_jax.data import records
-
-  done, made_from = folder / f'{clip.id}.json', _made_from(clip)
-  if (_read_json(done) or {}).get('made_from') == made_from:
-    return None
-  names, reasons = [], []
-  try:
-    for piece, frames, *sound in _read_pieces(clip, resolution, hubert):
-      name = f'{clip.id}.{piece}' if piece else clip.id
-      try:
-        record = _to_record(clip, name, frames, *sound, face_model)
-      except InputError as error:
-        reasons.append(str(error))
-        continue
-      records.save(folder / f'{name}.npz', record)
-      names.append(name)
-    if not names:
-      return reasons[0]
-    partial = done.with_suffix('.partial')
-    partial.write_text(json.dumps(dict(made_from=made_from, records=names)))
-    os.replace(partial, done)
-  except InputError as error:
-    return str(error)
-  except Exception as error:  # One odd clip must not stop a night's work.
-    return f'{clip.path}: {type(error).__name__}: {error}'.splitlines()[0]
-  return None
-
-
-def _made_from(clip: Clip) -> dict[str, Any]:
-  """What tells a video from another of its name, or a later version of it."""
-  files = (pathlib.Path(clip.path), _sound(clip))
-  stats = {str(p.resolve()): p.stat() for p in files if p.exists()}
-  return dict(
-    identity=clip.identity,
-    files={path: [s.st_size, s.st_mtime_ns] for path, s in stats.items()},
-  )
-
-
-def _sound(clip: Clip) -> pathlib.Path:
-  """The file that has a clip's sound, if it exists."""
-  return pathlib.Path(clip.path).with_suffix('.wav')
-
-
-def _read_pieces(
-  clip: Clip, resolution: int, hubert: str | None
-) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
-  """Yields (number, frames, waveform, audio_emb) of a video, piece by piece.
-
-  A record is read as a whole, and so is a piece here: neither may grow with
-  the length of the video. Without sound the last two are empty.
-  """
-  from mdcf_jax.data import records
-  from mdcf_jax.media import audio, video
-
-  if _sound(clip).exists():  # Free of the delay that AAC adds.
-    waveform = audio.read_audio(_sound(clip))
+  files = {}
+  if args.collection == 'hdtf':
+    units, files = _list_hdtf(args)
+  elif args.collection == 'voxceleb2':
+    units = _list_voxceleb2(args)
   else:
-    waveform = audio.read_video_audio(clip.path)
-  if waveform is None:
-    waveform = np.zeros(0, np.float32)
-  encode = speech.of_pieces(waveform, hubert)
-  stream = video.iter_frames(clip.path, records.FPS, resolution)
-  for piece in itertools.count():
-    frames = list(itertools.islice(stream, MAX_FRAMES))
-    if len(frames) < MIN_FRAMES:
-      if piece == 0:
-        raise InputError(f'{clip.path}: only {len(frames)} frames')
-      return
-    start = piece * MAX_FRAMES * records.SAMPLES_PER_FRAME
-    length = len(frames) * records.SAMPLES_PER_FRAME
-    sound = waveform
-    if len(waveform):
-      sound = waveform[start : start + length]
-      # Sound and picture of a file rarely end at the same instant.
-      sound = np.pad(sound, (0, length - len(sound)))
-    first = piece * MAX_FRAMES
-    audio_emb = encode(sound, slice(first, first + len(frames)))
-    yield piece, np.stack(frames), sound, audio_emb
-
-
-def _to_record(
-  clip: Clip,
-  name: str,
-  frames: np.ndarray,
-  waveform: np.ndarray,
-  audio_emb: np.ndarray,
-  face_model: str | None,
-) -> dict[str, Any]:
-  """Finds the face, compresses the pictures."""
-  from mdcf_jax.data import records
-  from mdcf_jax.media import faces
-
-  track = faces.track_faces(frames, model_path=face_model, name=clip.path)
-  detected = np.asarray(track.detected, bool)
-  if detected.mean() < MIN_DETECTED:
+    units = _list_folder(args)
+  if not units:
     raise InputError(
-      f'{clip.path}: a face in only {detected.sum()} of {len(frames)} frames'
+      f'{args.manifest or args.videos}: there are no videos in it'
     )
-  waveform = np.nan_to_num(waveform, posinf=0.0, neginf=0.0)
-  samples = np.round(np.clip(waveform, -1, 1) * 32767).astype(np.int16)
-  return {
-    'frames': [records.encode_jpeg(frame) for frame in frames],
-    'waveform': samples,
-    'audio_emb': audio_emb,
-    'pose': np.asarray(track.pose, np.float32),
-    'blink': np.asarray(track.blink, np.float32),
-    'face_box': np.asarray(track.face_box, np.float32),
-    'mouth_box': np.asarray(track.mouth_box, np.float32),
-    'landmarks': np.asarray(faces.guide_points(track.landmarks), np.float32),
-    'detected': detected,
-    'id': name,
-    'identity': clip.identity,
-    'source': clip.source,
-    'fps': records.FPS,
-  }
+  return units, files
 
 
-def _write_report(
-  path: pathlib.Path, clips: list[Clip], results: dict[str, str | None]
-) -> None:
-  """One row per clip: what became of it."""
-  with open(
-    path, 'w', newline='', encoding='utf-8', errors='backslashreplace'
-  ) as f:
-    writer = csv.writer(f)
-    writer.writerow(('id', 'file', 'identity', 'left_out'))
-    for clip in clips:
-      reason = results[clip.id] or ''
-      writer.writerow((clip.id, clip.source, clip.identity, reason))
+def _list_folder(args: argparse.Namespace) -> list[Any]:
+  from mdcf_jax.prepare import folder
+  from mdcf_jax.prepare.units import Centre, FaceSquare
+
+  framing = FaceSquare() if args.crop == 'face' else Centre()
+  if args.manifest:
+    return folder.read_manifest(pathlib.Path(args.manifest), framing)
+  return folder.find_units(pathlib.Path(args.videos), framing)
+
+
+def _describe(args: argparse.Namespace) -> dict[str, Any]:
+  """How the clips were chosen, for the report."""
+  names = ('collection', 'crop', 'val_fraction', 'seed')
+  names += ('lists', 'fixed_list', 'num_train', 'num_val')
+  values = {name: getattr(args, name) for name in names}
+  for name in ('lists', 'fixed_list'):
+    if values[name]:
+      values[name] = pathlib.Path(values[name]).name
+  return {name: value for name, value in values.items() if value is not None}
