@@ -7,11 +7,12 @@ import pathlib
 from mdcf_jax.errors import InputError
 from mdcf_jax.prepare.units import Centre, FaceSquare, Framing, Unit, safe_id
 
+FACE_SQUARE = FaceSquare()
 VIDEO_SUFFIXES = ('.mp4', '.mov', '.mkv', '.webm', '.avi', '.m4v')
 
 
 def find_units(
-  videos: pathlib.Path, framing: Framing = FaceSquare()
+  videos: pathlib.Path, framing: Framing = FACE_SQUARE
 ) -> list[Unit]:
   """All videos under a folder.
 
@@ -41,7 +42,7 @@ def find_units(
 
 
 def read_manifest(
-  path: pathlib.Path, framing: Framing = FaceSquare()
+  path: pathlib.Path, framing: Framing = FACE_SQUARE
 ) -> list[Unit]:
   """The videos that a CSV lists; rows of other kinds of file are ignored.
 

@@ -69,7 +69,7 @@ def _serve(todo, done, task, log, stop) -> None:
         unit = todo.get_nowait()
       except queue.Empty:
         return
-      for attempt in range(_ATTEMPTS):
+      for _ in range(_ATTEMPTS):
         try:
           result = pool.submit(task, unit).result()
         except concurrent.futures.process.BrokenProcessPool:
