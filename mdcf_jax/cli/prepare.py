@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     '--hubert',
     metavar='PATH',
     help='hubert.safetensors, or a folder with it: audio features of HuBERT '
-    'in the place of log-mel; each worker holds the weights',
+    'beside log-mel; each worker holds the weights',
   )
   parser.add_argument(
     '--face_model', metavar='FILE', help='face_landmarker.task'
@@ -141,7 +141,7 @@ def _work_folder(
   It stays for the next run only if there is a clip to continue from.
   """
   work = output.with_name(output.name + '.work')
-  settings = json.dumps({'format': 2, 'resolution': resolution} | audio)
+  settings = json.dumps({'format': 3, 'resolution': resolution} | audio)
   with _locked(work, output):
     _check_output(output)  # Again: another run may just have ended.
     try:
@@ -353,8 +353,8 @@ def _sound(clip: Clip) -> pathlib.Path:
 
 def _read_pieces(
   clip: Clip, resolution: int, hubert: str | None
-) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
-  """Yields (number, frames, waveform, audio_emb) of a video, piece by piece.
+) -> Iterator[tuple[int, np.ndarray, np.ndarray, dict[str, np.ndarray]]]:
+  """Yields (number, frames, waveform, features) of a video, piece by piece.
 
   A record is read as a whole, and so is a piece here: neither may grow with
   the length of the video. Without sound the last two are empty.
@@ -384,8 +384,8 @@ def _read_pieces(
       # Sound and picture of a file rarely end at the same instant.
       sound = np.pad(sound, (0, length - len(sound)))
     first = piece * MAX_FRAMES
-    audio_emb = encode(sound, slice(first, first + len(frames)))
-    yield piece, np.stack(frames), sound, audio_emb
+    features = encode(sound, slice(first, first + len(frames)))
+    yield piece, np.stack(frames), sound, features
 
 
 def _to_record(
@@ -393,7 +393,7 @@ def _to_record(
   name: str,
   frames: np.ndarray,
   waveform: np.ndarray,
-  audio_emb: np.ndarray,
+  features: dict[str, np.ndarray],
   face_model: str | None,
 ) -> dict[str, Any]:
   """Finds the face, compresses the pictures."""
@@ -409,9 +409,10 @@ def _to_record(
   waveform = np.nan_to_num(waveform, posinf=0.0, neginf=0.0)
   samples = np.round(np.clip(waveform, -1, 1) * 32767).astype(np.int16)
   return {
+    **records.unknown_quality(),
+    **features,
     'frames': [records.encode_jpeg(frame) for frame in frames],
     'waveform': samples,
-    'audio_emb': audio_emb,
     'pose': np.asarray(track.pose, np.float32),
     'blink': np.asarray(track.blink, np.float32),
     'face_box': np.asarray(track.face_box, np.float32),
