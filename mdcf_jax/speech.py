@@ -1,4 +1,4 @@
-"""What `audio_emb` is made of: one vector per frame at 25 fps.
+"""What models hear of speech: one vector per frame at 25 fps.
 
 `records.AUDIO_ENCODERS` names what there is. 'mel' needs nothing; the others
 are public weights that `mdcf convert hubert` brought into our names.
@@ -122,7 +122,7 @@ def _find_size(path: pathlib.Path, variables: Any) -> str:
 def describe(hubert: str | None) -> dict[str, Any]:
   """What tells the features of `of_pieces` apart; checks the weights.
 
-  Nothing for log-mel.
+  Nothing for log-mel, which is always the same.
   """
   if not hubert:
     return {}
@@ -133,32 +133,37 @@ def describe(hubert: str | None) -> dict[str, Any]:
 
 def of_pieces(
   waveform: np.ndarray, hubert: str | None
-) -> Callable[[np.ndarray, slice], np.ndarray]:
-  """Returns `(samples of frames, frames) -> audio_emb`, float16.
+) -> Callable[[np.ndarray, slice], dict[str, np.ndarray]]:
+  """Returns `(samples of frames, frames) -> features`, as a record has them.
 
-  HuBERT hears the whole recording, so that features do not jump where it is
-  cut; log-mel hears each piece by itself.
+  Features are `mel` and, with weights, `hubert`, float16 `[T, D]`. HuBERT hears
+  the whole recording, so that features do not jump where it is cut; log-mel
+  hears each piece by itself.
 
   Args:
-    waveform: `[samples]`, the whole; without samples there are no features.
-    hubert: of `open_hubert`; None: log-mel.
+    waveform: `[samples]`, the whole; without samples T is 0.
+    hubert: of `open_hubert`; None: log-mel alone.
   """
-  encoder = _open_once(hubert) if hubert else MEL
-  dim = AUDIO_ENCODERS[encoder.name]
-  whole = np.zeros((0, dim), np.float16)
-  if len(waveform) and encoder is not MEL:
-    count = -(-len(waveform) // records.SAMPLES_PER_FRAME)
-    whole = encoder.encode(waveform, count).astype(np.float16)
+  encoder = _open_once(hubert) if hubert else None
+  silent = not len(waveform)
+  whole = None
+  if encoder:
+    whole = np.zeros((0, AUDIO_ENCODERS[encoder.name]), np.float16)
+    if not silent:
+      count = -(-len(waveform) // records.SAMPLES_PER_FRAME)
+      whole = encoder.encode(waveform, count).astype(np.float16)
 
-  def cut(samples: np.ndarray, frames: slice) -> np.ndarray:
-    if not len(waveform):
-      return whole
-    if encoder is MEL:
-      count = frames.stop - frames.start
-      return encoder.encode(samples, count).astype(np.float16)
-    # The picture may go on a little longer than the sound.
-    rows = np.arange(frames.start, frames.stop)
-    return whole[np.minimum(rows, len(whole) - 1)]
+  def cut(samples: np.ndarray, frames: slice) -> dict[str, np.ndarray]:
+    if silent:
+      empty = {'mel': np.zeros((0, mel.FEATURES), np.float16)}
+      return empty if whole is None else empty | {'hubert': whole}
+    mels = MEL.encode(samples, frames.stop - frames.start)
+    features = {'mel': mels.astype(np.float16)}
+    if whole is not None:
+      rows = np.arange(frames.start, frames.stop)
+      # The picture may go on a little longer than the sound.
+      features['hubert'] = whole[np.minimum(rows, len(whole) - 1)]
+    return features
 
   return cut
 

@@ -74,21 +74,28 @@ def test_features_of_hubert_have_a_row_per_frame(tiny_hubert):
 def test_pieces_are_cut_out_of_the_whole(tiny_hubert):
   encoder = speech.open_hubert(tiny_hubert)
   cut = speech.of_pieces(WAVEFORM, str(tiny_hubert))
-  rows = [cut(None, slice(0, 10)), cut(None, slice(10, 27))]
+  pieces = [
+    cut(WAVEFORM[:6400], slice(0, 10)),
+    cut(WAVEFORM[6400:], slice(10, 27)),
+  ]
+  rows = [piece['hubert'] for piece in pieces]
   whole = encoder.encode(WAVEFORM, 25)
   assert rows[0].dtype == np.float16 and len(rows[1]) == 17
   np.testing.assert_allclose(np.concatenate(rows)[:25], whole, atol=2e-3)
   np.testing.assert_array_equal(rows[1][-1], rows[1][-3])  # After the end.
   nothing = speech.of_pieces(WAVEFORM[:0], str(tiny_hubert))
-  assert nothing(WAVEFORM[:0], slice(0, 10)).shape == (0, 768)
+  silence = nothing(WAVEFORM[:0], slice(0, 10))
+  assert silence['hubert'].shape == (0, 768)
+  assert silence['mel'].shape == (0, 320)
 
 
 def test_pieces_of_mel_are_by_themselves():
   cut = speech.of_pieces(WAVEFORM, None)
   piece = WAVEFORM[6400:12800]
   expected = mel.log_mel(piece, 10).astype(np.float16)
-  np.testing.assert_array_equal(cut(piece, slice(10, 20)), expected)
-  assert speech.of_pieces(WAVEFORM[:0], None)(None, None).shape == (0, 320)
+  found = cut(piece, slice(10, 20))
+  assert set(found) == {'mel'}
+  np.testing.assert_array_equal(found['mel'], expected)
 
 
 def test_other_weights_are_other_work(tiny_hubert):

@@ -146,6 +146,7 @@ def make_transform(
       rng,
       config.resolution,
       data.num_frames,
+      audio_encoder=config.audio_encoder,
       source=data.source,
       frames=bool({'source', 'video'} & set(keys)),
       latents=latents,
@@ -281,11 +282,11 @@ def _open(config: Any, split: str) -> tuple[Any, list[Any]]:
 
   data = config.data
   if data.dir:
-    _check_audio(config, builder.audio_dim(data.dir))
+    _check_audio(config, builder.audio_encoders(data.dir))
     source = builder.open_source(data.dir, split)
     infos = builder.read_index(data.dir, split)
     return CachedClips(source, int(data.cache_gb * 1e9)), infos
-  _check_audio(config, records.AUDIO_ENCODERS['mel'])
+  _check_audio(config, ('mel',))
   if split not in ('train', 'val'):
     raise InputError(f'synthetic data has no split {split!r}')
   count = data.synthetic_clips
@@ -300,14 +301,14 @@ def _open(config: Any, split: str) -> tuple[Any, list[Any]]:
   return source, infos
 
 
-def _check_audio(config: Any, audio_dim: int) -> None:
-  """Raises InputError if the phase wants features of another encoder."""
-  wanted = records.AUDIO_ENCODERS[config.audio_encoder]
-  if config.phase in ('diffusion', 'pbnet') and audio_dim != wanted:
+def _check_audio(config: Any, encoders: Sequence[str]) -> None:
+  """Raises InputError if the phase wants features that are not there."""
+  wanted = config.audio_encoder
+  if config.phase in ('diffusion', 'pbnet') and wanted not in encoders:
     raise InputError(
-      f'{config.data.dir or "synthetic data"} has {audio_dim} audio features '
-      f'per frame, config.audio_encoder={config.audio_encoder} needs {wanted}; '
-      'mdcf prepare --hubert writes those of HuBERT'
+      f'{config.data.dir or "synthetic data"} has the audio features of '
+      f'{", ".join(encoders)}; config.audio_encoder is {wanted} '
+      '(mdcf prepare --hubert writes those of HuBERT)'
     )
 
 

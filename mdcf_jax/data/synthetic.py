@@ -88,13 +88,15 @@ def make_clip(
   head = make_identity(person)
   state, waveform = make_motion(seed, num_frames, head.pitch_hz)
   frames = talking_head.render(head, state, resolution)
-  return {
+  face_box = face_boxes(head, state)
+  heights = resolution * (face_box[:, 3] - face_box[:, 1])
+  return records.unknown_quality() | {
     'frames': [records.encode_jpeg(frame) for frame in frames],
     'waveform': np.round(waveform * 32767).astype(np.int16),
-    'audio_emb': mel.log_mel(waveform, num_frames).astype(np.float16),
+    'mel': mel.log_mel(waveform, num_frames).astype(np.float16),
     'pose': state.pose,
     'blink': state.blink,
-    'face_box': face_boxes(head, state),
+    'face_box': face_box,
     'mouth_box': mouth_boxes(head, state),
     'landmarks': talking_head.landmarks(head, state),
     'detected': np.ones(num_frames, bool),
@@ -102,6 +104,8 @@ def make_clip(
     'identity': f'synthetic-{person:05d}',
     'source': 'synthetic',
     'fps': records.FPS,
+    'source_fps': records.FPS,
+    'face_pixels': float(np.median(heights)),
   }
 
 

@@ -95,6 +95,7 @@ def random_window(
   resolution: int,
   num_frames: int,
   *,
+  audio_encoder: str = 'mel',
   source: str = 'first',
   frames: bool = True,
   latents: Mapping[str, np.ndarray] | None = None,
@@ -106,6 +107,7 @@ def random_window(
   Args:
     record: a clip with sound; `draw_rows` tells what becomes of a short one.
     rng, resolution, num_frames: randomness, R and T.
+    audio_encoder: whose features of the sound.
     source: 'first' frame of the window or 'random' frame of the clip.
     frames: whether to decode pictures; PBNet does not need them.
     latents: see `load_latents`; they take the place of `video`. One source of
@@ -133,7 +135,8 @@ def random_window(
   colors = random_colors(rng, augmentation.color_jitter)
 
   pose = smooth(record['pose'], pose_smoothing)
-  sample = _motion({**record, 'pose': pose}, rows, mask, first)
+  key = records.audio_key(audio_encoder)
+  sample = _motion({**record, 'pose': pose}, key, rows, mask, first)
   if augmentation.audio_jitter:
     heard = spec_augment.augment(
       sample['audio_emb'], rng, augmentation.audio_jitter
@@ -170,13 +173,17 @@ def draw_rows(
 
 
 def _motion(
-  record: Mapping[str, Any], rows: np.ndarray, mask: np.ndarray, source: int
+  record: Mapping[str, Any],
+  audio_key: str,
+  rows: np.ndarray,
+  mask: np.ndarray,
+  source: int,
 ) -> dict[str, np.ndarray]:
   """Everything of a window but pictures; `source` is a frame's number."""
   if not records.has_audio(record):
     raise InputError(f'clip {record["id"]} has no sound')
   sample = {
-    'audio_emb': np.float32(record['audio_emb'][rows]) * mask[:, None],
+    'audio_emb': np.float32(record[audio_key][rows]) * mask[:, None],
     'pose': record['pose'][rows],
     'blink': record['blink'][rows],
     'frame_mask': mask,

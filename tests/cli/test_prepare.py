@@ -366,9 +366,10 @@ def test_features_of_hubert_are_those_of_the_whole_recording(
   assert prepare.prepare_clip(clip, tmp_path, 32, None, 'weights') is None
   assert len(heard) == 1
   second = records.load(tmp_path / f'{clip.id}.1.npz')
-  assert second['audio_emb'].shape == (15, 768)
+  assert second['mel'].shape == (15, 320)
+  assert second['hubert'].shape == (15, 768)
   expected = np.minimum(np.arange(15, 30), heard[0][1] - 1)
-  np.testing.assert_array_equal(second['audio_emb'][:, 0], expected)
+  np.testing.assert_array_equal(second['hubert'][:, 0], expected)
 
 
 def test_missing_weights_of_hubert_are_said_first(tmp_path, capsys):

@@ -1,5 +1,8 @@
 """Records to array_record and back, without TensorFlow."""
 
+import math
+import re
+import shutil
 import subprocess
 import sys
 
@@ -14,7 +17,7 @@ from mdcf_jax.errors import InputError
 def clips():
   loud = [synthetic.make_clip(seed, 6 + seed, 32) for seed in range(3)]
   silent = synthetic.make_clip(9, 5, 32) | {
-    'audio_emb': np.zeros((0, 320), np.float16),
+    'mel': np.zeros((0, 320), np.float16),
     'waveform': np.zeros(0, np.int16),
   }
   return [*loud, silent]
@@ -37,6 +40,11 @@ def _assert_equal(found, expected):
     if isinstance(value, np.ndarray):
       assert found[key].dtype == value.dtype
       np.testing.assert_array_equal(found[key], value)
+    elif isinstance(value, float):
+      # Stored in 32 bits; unknown figures are NaN.
+      assert math.isclose(found[key], value, rel_tol=1e-6) or (
+        math.isnan(found[key]) and math.isnan(value)
+      ), key
     else:
       assert found[key] == value, key
 
@@ -69,8 +77,6 @@ def test_index_has_the_order_of_the_source(dataset):
 
 
 def test_dataset_without_an_index_is_read(dataset, tmp_path):
-  import shutil
-
   copy = shutil.copytree(dataset, tmp_path / 'copy')
   next(copy.rglob(builder.INDEX)).unlink()
   expected = builder.read_index(dataset, 'train')
@@ -134,8 +140,6 @@ def _cut(path):
   ],
 )
 def test_damaged_files_are_named(dataset, tmp_path, name, damage):
-  import shutil
-
   from configs import base
   from mdcf_jax.data import pipeline
 
@@ -151,25 +155,82 @@ def test_damaged_files_are_named(dataset, tmp_path, name, damage):
   assert '\n' not in str(error.value)
 
 
-def test_features_of_another_encoder(clips, tmp_path):
-  """They are as wide as they are, and only for configs that say so."""
+def _build(folder, clips, **kwargs):
+  paths = [folder / f'{i}.npz' for i in range(len(clips))]
+  for path, clip in zip(paths, clips):
+    records.save(path, clip)
+  return builder.build({'train': paths}, folder / 'set', **kwargs)
+
+
+def test_one_dataset_serves_every_encoder_it_has(clips, tmp_path):
   from configs import base
   from mdcf_jax.data import pipeline
 
-  clip = clips[0] | {'audio_emb': np.ones((6, 768), np.float16)}
-  records.save(tmp_path / 'a.npz', clip)
-  builder.build({'train': [tmp_path / 'a.npz']}, tmp_path / 'set')
-  assert builder.audio_dim(tmp_path / 'set') == 768
+  hubert = np.arange(6 * 768).reshape(6, 768).astype(np.float16)
+  _build(tmp_path, [clips[0] | {'hubert': hubert}])
   config = base.get_config('pbnet', 'tiny')
-  config.data.dir, config.data.num_frames = str(tmp_path / 'set'), 4
-  config.batch_size, config.audio_encoder = 2, 'hubert-base'
-  batch = next(
-    pipeline.create_dataset(config, 'train', process_index=0, process_count=1)
-  )
-  assert batch['audio_emb'].shape == (2, 4, 768)
-  config.audio_encoder = 'mel'
-  with pytest.raises(InputError, match='has 768 .* needs 320'):
-    pipeline.create_dataset(config, 'train', process_index=0, process_count=1)
-  clip['audio_emb'] = np.ones((6, 7), np.float16)
-  with pytest.raises(InputError, match=r'audio_emb is float16 \(6, 7\)'):
-    records.save(tmp_path / 'b.npz', clip)
+  config.data.dir, config.data.num_frames = str(tmp_path / 'set'), 6
+  config.batch_size, config.data.audio_jitter = 2, 0.0
+
+  def heard(audio_encoder):
+    config.audio_encoder = audio_encoder
+    stream = pipeline.create_dataset(
+      config, 'train', process_index=0, process_count=1
+    )
+    return next(stream)['audio_emb']
+
+  found = builder.audio_encoders(tmp_path / 'set')
+  assert found == ('mel', 'hubert-base')
+  np.testing.assert_array_equal(heard('hubert-base')[0], hubert)
+  np.testing.assert_array_equal(heard('mel')[1], clips[0]['mel'])
+  with pytest.raises(InputError, match='mel, hubert-base; .* is hubert-large'):
+    heard('hubert-large')
+
+
+def test_some_clips_without_hubert_are_an_error(clips, tmp_path):
+  with_hubert = clips[0] | {'hubert': np.ones((6, 768), np.float16)}
+  with pytest.raises(InputError, match=r'no features of HuBERT.*have 768'):
+    _build(tmp_path, [with_hubert, clips[1]])
+  with_hubert['hubert'] = np.ones((6, 7), np.float16)
+  with pytest.raises(InputError, match=r'hubert is float16 \(6, 7\)'):
+    records.save(tmp_path / 'b.npz', with_hubert)
+
+
+@pytest.mark.parametrize('name', sorted(builder.BUILDERS))
+@pytest.mark.parametrize('width', [0, 1024])
+def test_tfds_reads_every_builder_by_name(clips, tmp_path, name, width):
+  import tensorflow_datasets as tfds
+
+  hubert = {'hubert': np.ones((6, width), np.float16)} if width else {}
+  folder = _build(tmp_path, [clips[0] | hubert], name=name)
+  assert folder == tmp_path / 'set' / name / '2.0.0'
+  source = tfds.data_source(name, split='train', data_dir=tmp_path / 'set')
+  _assert_equal(records.from_source(source[0]), clips[0] | hubert)
+
+
+def test_two_datasets_in_a_folder_must_be_named(clips, tmp_path):
+  for name in ('hdtf', 'voxceleb2'):
+    _build(tmp_path, clips[:1], name=name)
+  with pytest.raises(InputError, match='hdtf, voxceleb2; name the folder'):
+    builder.splits(tmp_path / 'set')
+  assert builder.splits(tmp_path / 'set' / 'hdtf') == ['train']
+
+
+def test_datasets_of_other_versions_are_refused(dataset, tmp_path):
+  copy = shutil.copytree(dataset, tmp_path / 'copy')
+  info = next(copy.rglob('dataset_info.json'))
+  text = info.read_text()
+  for version, said in (
+    ('1.0.0', 'older .* prepare it again'),
+    ('9.0.0', 'newer'),
+  ):
+    info.write_text(re.sub(r'("version": ")2\.0\.0', rf'\g<1>{version}', text))
+    with pytest.raises(InputError, match=said):
+      builder.open_source(copy, 'train')
+
+
+def test_figures_of_quality_are_kept(clips, dataset):
+  record = records.from_source(builder.open_source(dataset, 'train')[0])
+  assert record['source_fps'] == 25 and np.isnan(record['lag'])
+  with pytest.raises(InputError, match='no lag'):
+    records.validate({k: x for k, x in clips[0].items() if k != 'lag'})

@@ -124,7 +124,7 @@ def test_window_is_consecutive_and_the_source_is_its_first_frame(record):
   )
   np.testing.assert_array_equal(
     sample['audio_emb'],
-    record['audio_emb'][start : start + 8].astype(np.float32),
+    record['mel'][start : start + 8].astype(np.float32),
   )
   np.testing.assert_array_equal(sample['source'], sample['video'][0])
   np.testing.assert_array_equal(sample['source_pose'], sample['pose'][0])
@@ -251,7 +251,7 @@ def test_latents_of_another_clip_are_refused(record, tmp_path):
 
 
 def test_clip_without_sound_is_for_pairs_only(record):
-  silent = record | {'audio_emb': np.zeros((0, 320), np.float16)}
+  silent = record | {'mel': np.zeros((0, 320), np.float16)}
   assert not records.has_audio(silent)
   transforms.random_pair(silent, np.random.default_rng(0), 32)
   with pytest.raises(InputError, match='no sound'):
