@@ -237,16 +237,15 @@ class _Piece:
   Attributes:
     start, end: seconds after the first frame of the video.
     frames: `[T, R, R, 3]` uint8.
-    waveform: `[640 T]` float32; without sound it is empty, as are the next.
-    mel, hubert: features, the latter None without weights.
+    waveform: `[640 T]` float32; empty without sound.
+    features: of the sound, by their keys in a record.
   """
 
   start: float
   end: float
   frames: np.ndarray
   waveform: np.ndarray
-  mel: np.ndarray
-  hubert: np.ndarray | None
+  features: dict[str, np.ndarray]
 
   @property
   def frame(self) -> np.ndarray:
@@ -262,8 +261,7 @@ def _read_pieces(
   the length of the video.
   """
   waveform = _read_sound(unit, stretch)
-  encode_mel = speech.of_pieces(waveform, None)
-  encode = settings.hubert and speech.of_pieces(waveform, settings.hubert)
+  encode = speech.of_pieces(waveform, settings.hubert)
   stream = video.iter_frames(
     unit.path,
     records.FPS,
@@ -290,8 +288,7 @@ def _read_pieces(
       end=stretch.start + rows.stop / records.FPS,
       frames=np.stack(frames),
       waveform=sound,
-      mel=encode_mel(sound, rows),
-      hubert=encode(sound, rows) if encode else None,
+      features=encode(sound, rows),
     )
 
 
@@ -334,7 +331,7 @@ def _to_record(
   record = {
     'frames': [records.encode_jpeg(frame) for frame in frames],
     'waveform': samples,
-    'mel': piece.mel,
+    **piece.features,
     'pose': np.asarray(track.pose, np.float32),
     'blink': np.asarray(track.blink, np.float32),
     'face_box': np.asarray(track.face_box, np.float32),
@@ -347,8 +344,6 @@ def _to_record(
     'fps': records.FPS,
     **_measure(track, frames, waveform, side, info),
   }
-  if piece.hubert is not None:
-    record['hubert'] = piece.hubert
   _check_quality(unit, record, settings)
   return record
 
