@@ -1,24 +1,41 @@
 """Faces in pictures: landmarks, head pose, blink, and boxes.
 
-MediaPipe's Face Landmarker does the work. It is imported when first used, and
-only here: it needs system libraries that a slim image lacks, and generation
-from a square portrait does without it.
-
-Every frame is looked at on its own, so a frame's numbers do not depend on
-where a clip was cut.
+MediaPipe's Face Landmarker does the work, see `landmarker`. Every frame is
+looked at on its own and nothing is smoothed, so a frame's numbers do not
+depend on where a clip was cut; what was not seen, or cannot be true, is filled
+from the frames around it.
 """
 
-import contextlib
 import dataclasses
 import logging
 import os
-import pathlib
-import sys
 from collections.abc import Iterable
 
 import numpy as np
 
 from mdcf_jax.errors import InputError
+from mdcf_jax.media.landmarker import (
+  MAX_FACES,
+  MODEL_NAME,
+  Landmarker,
+  find_model,
+)
+
+__all__ = [
+  'DEFAULT_BLINK',
+  'DEFAULT_FACE_BOX',
+  'DEFAULT_POSE',
+  'FaceTrack',
+  'GUIDE_LANDMARKS',
+  'MODEL_NAME',
+  'detect_faces',
+  'find_model',
+  'guide_points',
+  'locate_face',
+  'openness',
+  'overlap',
+  'track_faces',
+]
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +47,6 @@ GUIDE_LANDMARKS = (13, 14, 61, 291, 152, 159, 386, 1)
 DEFAULT_POSE = (0.0, 0.0, 0.0, 0.0, 0.05, float(np.log(0.6)))
 DEFAULT_BLINK = (0.3, 0.3)
 DEFAULT_FACE_BOX = (0.2, 0.15, 0.8, 0.9)
-
-MODEL_NAME = 'face_landmarker.task'
-MAX_FACES = 4
 
 # Outer corner, inner corner, two points of the upper lid and, below them, two
 # of the lower lid. Left and right are the person's.
@@ -50,6 +64,11 @@ _CANONICAL_ENDS = np.array(
   [[0.0, 8.261778, 4.481535], [0.0, -9.403378, 4.264492]]
 )
 _FOCAL = 0.5 / np.tan(np.deg2rad(63.0) / 2)
+
+
+# A head neither leaves its place nor turns so far within a frame or two, and
+# is back in the fourth.
+_SAME_BOX, _SAME_TURN, _MAX_OUTLIERS = 0.3, 30.0, 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,37 +102,43 @@ def track_faces(
   model_path: str | os.PathLike | None = None,
   *,
   name: str = 'the video',
+  max_faces: int = MAX_FACES,
 ) -> FaceTrack:
   """Follows the main face through `frames`.
 
   The main face is large and central; afterwards it is the one that overlaps
-  most with where it was last seen.
+  most with where it was last seen. A face that is elsewhere, or turned
+  otherwise, for up to three frames and then back again counts as not seen.
 
   Args:
     frames: `[T, H, W, 3]` uint8, or any iterable of `[H, W, 3]` frames.
     model_path: the Face Landmarker's file; None searches for it.
     name: what the frames are, for the error message.
+    max_faces: 1 is faster where there is one face only.
 
   Raises:
     InputError: no face in any frame, or MediaPipe or its model is missing.
   """
-  rows, detected, previous = [], [], None
-  with _Landmarker(model_path) as landmarker:
+  rows, previous = [], None
+  with Landmarker(model_path, max_faces) as landmarker:
     for frame in frames:
-      faces = landmarker(frame)
-      detected.append(bool(faces))
-      if faces:
-        face = _main_face(faces, previous)
+      found = _find(landmarker, frame)
+      if found:
+        face = _main_face(found, previous)
         previous = face['face_box']
-        rows.append(face)
-  if not rows:
-    raise InputError(
-      f'no face found in {name} ({len(detected)} frames searched)'
-    )
-  detected = np.array(detected)
+      rows.append(face if found else None)
+  detected = np.array([row is not None for row in rows], bool)
+  if not detected.any():
+    raise InputError(f'no face found in {name} ({len(rows)} frames searched)')
   values = {
-    key: _fill_gaps(np.stack([row[key] for row in rows]), detected)
-    for key in rows[0]
+    key: np.stack([row[key] for row in rows if row is not None]) for key in face
+  }
+  kept = ~_outliers(
+    values['face_box'], values['pose'], np.flatnonzero(detected)
+  )
+  detected[detected] = kept
+  values = {
+    key: _fill_gaps(value[kept], detected) for key, value in values.items()
   }
   return FaceTrack(detected=detected, **values)
 
@@ -122,8 +147,8 @@ def detect_faces(
   image: np.ndarray, model_path: str | os.PathLike | None = None
 ) -> list[FaceTrack]:
   """Returns the faces of one image `[H, W, 3]` uint8, the main one first."""
-  with _Landmarker(model_path) as landmarker:
-    faces = landmarker(image)
+  with Landmarker(model_path) as landmarker:
+    faces = _find(landmarker, image)
   faces.sort(key=_prominence, reverse=True)
   return [
     FaceTrack(
@@ -184,113 +209,12 @@ def openness(landmarks: np.ndarray) -> np.ndarray:
   return gap / np.maximum(height, 1e-6)
 
 
-def find_model(model_path: str | os.PathLike | None = None) -> pathlib.Path:
-  """Returns the Face Landmarker's file.
-
-  Searched in this order: `model_path`, `$MDCF_FACE_MODEL`, the user's cache.
-
-  Raises:
-    InputError: it is not there.
-  """
-  from mdcf_jax.media import download
-
-  given = model_path or os.environ.get('MDCF_FACE_MODEL')
-  path = pathlib.Path(given) if given else download.cache_dir() / MODEL_NAME
-  if not path.is_file():
-    raise InputError(
-      f'{path}: the face model is not there; `mdcf download faces` fetches it'
-    )
-  return path
-
-
-class _Landmarker:
-  """MediaPipe's landmarker: image in, a list of faces (dicts) out."""
-
-  def __init__(self, model_path):
-    mediapipe, vision = _import_mediapipe()
-    path = find_model(model_path)
-    options = vision.FaceLandmarkerOptions(
-      base_options=mediapipe.tasks.BaseOptions(model_asset_path=str(path)),
-      running_mode=vision.RunningMode.IMAGE,
-      num_faces=MAX_FACES,
-      output_facial_transformation_matrixes=True,
-    )
-    self._mediapipe = mediapipe
-    try:
-      with _quiet():
-        self._task = vision.FaceLandmarker.create_from_options(options)
-        # The first image makes the rest of the notices.
-        self._detect(np.zeros((64, 64, 3), np.uint8))
-    except OSError as error:  # EGL and GLES are loaded here.
-      raise _missing_libraries(error) from error
-    except (RuntimeError, ValueError) as error:
-      raise InputError(
-        f'{path}: not a face model that MediaPipe can open; '
-        '`mdcf download faces` fetches one'
-      ) from error
-
-  def __enter__(self):
-    return self
-
-  def __exit__(self, *exception):
-    self._task.close()
-
-  def __call__(self, image: np.ndarray) -> list[dict[str, np.ndarray]]:
-    height, width = image.shape[:2]
-    result = self._detect(image)
-    faces = []
-    for marks, matrix in zip(
-      result.face_landmarks, result.facial_transformation_matrixes
-    ):
-      points = np.array([(p.x, p.y, p.z) for p in marks], np.float32)
-      faces.append(_describe(points, np.asarray(matrix), width / height))
-    return faces
-
-  def _detect(self, image: np.ndarray):
-    return self._task.detect(
-      self._mediapipe.Image(
-        image_format=self._mediapipe.ImageFormat.SRGB,
-        data=np.ascontiguousarray(image, np.uint8),
-      )
-    )
-
-
-@contextlib.contextmanager
-def _quiet():
-  """Discards what MediaPipe's libraries write to stderr, past Python."""
-  sys.stderr.flush()
-  kept = os.dup(2)
-  nowhere = os.open(os.devnull, os.O_WRONLY)
-  try:
-    os.dup2(nowhere, 2)
-    yield
-  finally:
-    os.dup2(kept, 2)
-    os.close(kept)
-    os.close(nowhere)
-
-
-def _import_mediapipe():
-  """Imports MediaPipe, or says in one line what is missing."""
-  try:
-    import mediapipe
-    from mediapipe.tasks.python import vision
-  except ModuleNotFoundError as error:
-    raise InputError(
-      f"looking for faces needs MediaPipe: pip install 'mdcf_jax[faces]' "
-      f'({error})'
-    ) from error
-  except (ImportError, OSError) as error:
-    raise _missing_libraries(error) from error
-  return mediapipe, vision
-
-
-def _missing_libraries(error: Exception) -> InputError:
-  reason = ' '.join(str(error).split())
-  return InputError(
-    'MediaPipe misses system libraries; on Debian or Ubuntu: apt-get install '
-    f'libgl1 libglib2.0-0 libegl1 libgles2 ({reason})'
-  )
+def _find(landmarker: Landmarker, image: np.ndarray) -> list[dict]:
+  """Finds the faces of `image`: rows of a FaceTrack."""
+  aspect = image.shape[1] / image.shape[0]
+  return [
+    _describe(points, matrix, aspect) for points, matrix in landmarker(image)
+  ]
 
 
 def _describe(points, matrix, aspect) -> dict[str, np.ndarray]:
@@ -358,18 +282,51 @@ def _prominence(face) -> float:
 def _main_face(faces, previous):
   """The face that overlaps with `previous` most, else the most prominent."""
   if previous is not None and len(faces) > 1:
-    overlaps = [_overlap(face['face_box'], previous) for face in faces]
+    overlaps = [overlap(face['face_box'], previous) for face in faces]
     if max(overlaps) > 0.1:
       return faces[int(np.argmax(overlaps))]
   return max(faces, key=_prominence)
 
 
-def _overlap(a, b) -> float:
-  """Intersection over union of two boxes."""
+def overlap(a: np.ndarray, b: np.ndarray) -> float:
+  """Intersection over union of two boxes (x0, y0, x1, y1)."""
+  a, b = np.asarray(a), np.asarray(b)
   low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
   inside = float(np.prod(np.maximum(high - low, 0)))
   both = float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]))
   return inside / max(both - inside, 1e-9)
+
+
+def _outliers(
+  boxes: np.ndarray, pose: np.ndarray, times: np.ndarray
+) -> np.ndarray:
+  """Marks detections that leave the track and come back at once.
+
+  Args:
+    boxes, pose: `[n, 4]` and `[n, 6]` of the frames `times [n]`.
+
+  Returns:
+    `[n]` bool. Nothing at either end is marked: it may have come to stay.
+  """
+
+  def alike(i, j):
+    turned = np.abs((pose[i, :3] - pose[j, :3] + 180) % 360 - 180).max()
+    return overlap(boxes[i], boxes[j]) >= _SAME_BOX and turned <= _SAME_TURN
+
+  marked = np.zeros(len(times), bool)
+  last = 0  # The last detection that is believed.
+  for i in range(1, len(times)):
+    if alike(last, i) or times[i] - times[last] > _MAX_OUTLIERS:
+      last = i
+      continue
+    back = [
+      j
+      for j in range(i + 1, len(times))[:_MAX_OUTLIERS]
+      if times[j] - times[last] <= _MAX_OUTLIERS + 1 and alike(last, j)
+    ]
+    marked[i] = bool(back)
+    last = last if back else i
+  return marked
 
 
 def _fill_gaps(values: np.ndarray, detected: np.ndarray) -> np.ndarray:

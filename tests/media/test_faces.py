@@ -69,6 +69,42 @@ def test_gaps_are_interpolated():
   assert filled[:, 0].tolist() == [0, 0, 1, 2, 3, 4, 4]
 
 
+def made_up_track(num_frames=20):
+  """Boxes and poses of a head that turns and moves."""
+  time = np.linspace(0, 1, num_frames)[:, None]
+  boxes = np.array([0.3, 0.2, 0.6, 0.6]) + 0.2 * time
+  pose = np.array([-30, 5, 0, 0, 0, -1]) + time * [60, 0, 0, 0, 0, 0]
+  return boxes, pose, np.arange(num_frames)
+
+
+@pytest.mark.parametrize('length', [1, 3])
+def test_what_cannot_be_true_counts_as_not_seen(length):
+  boxes, pose, times = made_up_track()
+  assert not faces._outliers(boxes, pose, times).any()
+  expected = (times >= 7) & (times < 7 + length)
+  elsewhere = boxes.copy()
+  elsewhere[expected] = (0.7, 0.1, 0.9, 0.3)
+  assert (faces._outliers(elsewhere, pose, times) == expected).all()
+  wild = pose.copy()
+  wild[expected, 2] += 90
+  assert (faces._outliers(boxes, wild, times) == expected).all()
+
+
+def test_what_stays_is_true():
+  """Another place for good, at an end, or after a gap is no mistake."""
+  boxes, pose, times = made_up_track()
+  boxes[10:] += (0.5, 0, 0.5, 0)
+  assert not faces._outliers(boxes, pose, times).any()
+  boxes, pose, times = made_up_track()
+  pose[0, 2] = pose[-1, 2] = 90
+  assert not faces._outliers(boxes, pose, times).any()
+  boxes, pose, times = made_up_track()
+  boxes[5] += (0.5, 0, 0.5, 0)
+  times[5:] += 10
+  times[6:] += 10
+  assert not faces._outliers(boxes, pose, times).any()
+
+
 def test_portrait(model):
   picture = image.read_image(PORTRAIT)
   face = faces.detect_faces(picture, model)[0]
@@ -110,6 +146,21 @@ def test_track_with_dropped_detections(model):
   # 16 of 256 pixels are 0.125 of the range [-1, 1].
   assert step.sum() == pytest.approx(0.125, abs=0.02)
   assert step[0] == pytest.approx(step[1], abs=1e-6)
+
+
+def test_track_with_a_glimpse_of_another_face(model):
+  """For two frames only another face is seen: they are filled."""
+  picture = image.read_image(PORTRAIT)
+  empty = np.zeros_like(picture)
+  here = np.concatenate([picture, empty], axis=1)
+  there = np.concatenate([empty, picture], axis=1)
+  frames = [here, here, there, there, here, here]
+  track = faces.track_faces(frames, model, max_faces=1)
+  assert track.detected.tolist() == [True, True, False, False, True, True]
+  assert (track.face_box[:, 2] < 0.5).all()
+  # The numbers of a frame that counts are those it has on its own.
+  alone = faces.detect_faces(here, model)[0]
+  np.testing.assert_array_equal(track.pose[4], alone.pose[0])
 
 
 def test_no_face_and_several_faces(model, caplog):
