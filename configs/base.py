@@ -119,6 +119,8 @@ def get_config(phase: str, variant: str = 'base') -> ConfigDict:
 
   config.optimizer = _optimizer()
   config.data = _data()
+  if size == 'mini':
+    config.data.normalise = 'fixed'  # As the bundled weights.
   # Folder of an earlier phase: a run's workdir or a folder of packed weights.
   # `weights` is one that this phase itself starts from.
   config.init_from = ConfigDict(dict(fde='', lmae='', weights=''))
@@ -156,6 +158,9 @@ def _data() -> ConfigDict:
   data.flip = True  # Mirror half of the samples, with boxes and pose.
   data.min_zoom = 0.5  # Smallest random square crop of a pair, of the side.
   data.color_jitter = 0.1  # Relative change of brightness, contrast, colour.
+  # Units of pose and blink inside the models: 'dataset', the spread that they
+  # have in `dir`, or 'fixed', the defaults of the modules.
+  data.normalise = 'dataset'
   data.pose_smoothing = 0.0  # Of a window's poses, by a Gaussian; in frames.
   # Change of voice and microphone of log-mel; 1 is usual.
   data.audio_jitter = 0.0

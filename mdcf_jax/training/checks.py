@@ -13,7 +13,7 @@ from mdcf_jax.data.records import AUDIO_ENCODERS
 from mdcf_jax.errors import InputError
 from mdcf_jax.models.sizes import has_weights, resolution_multiple
 from mdcf_jax.models.vgg import FACTORS, VGG19_SMALLEST
-from mdcf_jax.training import optimizer
+from mdcf_jax.training import normalisation, optimizer
 from mdcf_jax.training.checkpoint import check_same
 
 logger = logging.getLogger(__name__)
@@ -68,6 +68,11 @@ _RULES: tuple[tuple[tuple[str, ...], str, Callable[[Any], bool]], ...] = (
     ('audio_encoder',),
     f'one of {", ".join(AUDIO_ENCODERS)}',
     AUDIO_ENCODERS.__contains__,
+  ),
+  (
+    ('data.normalise',),
+    f'one of {", ".join(normalisation.CHOICES)}',
+    normalisation.CHOICES.__contains__,
   ),
   (('perceptual',), f'one of {", ".join(FACTORS)}', FACTORS.__contains__),
 )

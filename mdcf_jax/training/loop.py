@@ -19,7 +19,13 @@ import numpy as np
 from mdcf_jax import sharding, weights
 from mdcf_jax.errors import InputError
 from mdcf_jax.models.sizes import has_weights
-from mdcf_jax.training import checks, latents, optimizer, stopping
+from mdcf_jax.training import (
+  checks,
+  latents,
+  normalisation,
+  optimizer,
+  stopping,
+)
 from mdcf_jax.training import step as steps
 from mdcf_jax.training import watch as watching
 from mdcf_jax.training.checkpoint import (
@@ -80,14 +86,18 @@ def train(config: Any, workdir: str | pathlib.Path) -> TrainState | None:
     FloatingPointError: the loss is not finite; nothing is saved after that.
   """
   checks.check_config(config)
-  phase = checks.make_phase(config)
+  checks.make_phase(config)  # Or an error, before anything is made.
   checks.check_workdir(workdir)
   with (
     stopping.signals() as stop,
     Checkpoints(workdir, config.keep_checkpoints) as checkpoints,
   ):
-    if checkpoints.latest_step() is not None:
-      checks.check_resumed(workdir, checkpoints.config(), config)
+    started = checkpoints.latest_step() is not None
+    saved = checkpoints.config() if started else None
+    config = normalisation.resolve(config, saved)
+    if started:
+      checks.check_resumed(workdir, saved, config)
+    phase = checks.make_phase(config)
     try:
       state, run = prepare(config, phase, checkpoints, stop)
     except stopping.Stopped:
