@@ -356,19 +356,16 @@ def _measure(
   info: video.VideoInfo,
 ) -> dict[str, float]:
   """The quality figures of a record; `side` is the square's in the video."""
-  seen = np.flatnonzero(track.detected)
-  middle = seen[len(seen) // 2]
+  seen = track.detected
   height = np.median(track.face_box[seen, 3] - track.face_box[seen, 1])
-  lag, score = np.nan, np.nan
-  if len(waveform):
-    lag, score = quality.lag(faces.openness(track.landmarks), waveform)
+  lag, score = quality.lag(faces.openness(track.landmarks), waveform)
   return dict(
     source_fps=float(info.fps),
     face_pixels=float(height * side),
-    sharpness=float(quality.sharpness(frames[middle], track.face_box[middle])),
-    loudness=float(quality.loudness(waveform)) if len(waveform) else np.nan,
-    lag=float(lag),
-    lag_score=float(score),
+    sharpness=quality.sharpness(frames[seen], track.face_box[seen]),
+    loudness=quality.loudness(waveform),
+    lag=lag,
+    lag_score=score,
   )
 
 
