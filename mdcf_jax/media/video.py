@@ -162,16 +162,15 @@ def iter_frames(
   convert = Converter(resolution, box, height)
   times = _times(start, end, fps, max_frames)
   due = next(times, None)
-  shown, image, over = None, None, 0.0
+  shown, over = None, 0.0
   for frame, time, duration, shape in _decode(path, start):
     # The last picture is shown until the next one's time.
     while shown is not None and due is not None and due < time - _TOLERANCE:
-      image = convert(*shown) if image is None else image.copy()
-      yield image
+      yield convert(*shown)
       due = next(times, None)
     if due is None:
       return
-    shown, image, over = (frame, shape), None, time + duration
+    shown, over = (frame, shape), time + duration
   if shown is None:
     raise InputError(f'{path}: no video frame could be decoded')
   if start and start >= over - _TOLERANCE:
@@ -179,8 +178,7 @@ def iter_frames(
       f'{path}: the video ends at {over:.2f} s, before {start:.2f} s'
     )
   while due is not None and (due == 0.0 or due < over - _TOLERANCE):
-    image = convert(*shown) if image is None else image.copy()
-    yield image
+    yield convert(*shown)
     due = next(times, None)
 
 

@@ -60,6 +60,7 @@ def encode(
   with av.open(str(path), 'w', options=muxer or {}) as container:
     rate = fractions.Fraction(1 / time_base).limit_denominator(60000)
     stream = container.add_stream(codec, rate=rate, options=options or {})
+    stream.codec_context.thread_count = 1  # Small pictures: threads only cost.
     stream.height, stream.width = picture.shape[:2]
     stream.codec_context.time_base = time_base
     other = None
