@@ -1,79 +1,85 @@
 """Recordings in: any file that FFmpeg reads, as a mono float waveform."""
 
-import dataclasses
 import logging
 import os
 import pathlib
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from mdcf_jax.errors import InputError
+from mdcf_jax.media import sound
+from mdcf_jax.media.files import check_file, open_media
 
 logger = logging.getLogger(__name__)
 
 SAMPLE_RATE = 16000
 RATES = 1000, 768_000  # Lowest and highest of a recording, in Hz.
-_AAC_FRAME = 2048  # Samples of an AAC frame at most.
-# Seconds between the end of the samples so far and a frame that is late: below,
-# its time stamp is rounded or jitters; above, the clock was set anew.
-_LATE = 0.2, 10.0
 _SILENCE = 1e-4  # -80 dBFS: nothing that a microphone gives is below.
 
 
 def read_audio(
-  path: str | os.PathLike, sample_rate: int = SAMPLE_RATE
+  path: str | os.PathLike,
+  sample_rate: int = SAMPLE_RATE,
+  *,
+  start: float = 0.0,
+  end: float | None = None,
 ) -> np.ndarray:
   """Reads the sound of a file as `[samples]` float32 mono in [-1, 1].
 
   Several channels are averaged. The padding that an encoder puts before and
   after the sound is removed where the container tells of it.
 
+  Args:
+    path: any file that FFmpeg reads.
+    sample_rate: in Hz, of what is returned.
+    start, end: a stretch in seconds; empty if the sound ends before it.
+
   Raises:
     InputError: the file is missing, has no audio, no samples, or samples that
       are not finite. Silence is allowed, with a warning.
   """
-  samples, rate = read_samples(path)
-  waveform = resample(samples.mean(axis=1), rate, sample_rate)
-  if np.abs(waveform).max() < _SILENCE:
+  piece = _decode(path, sound.Stretch(start, end), sample_rate)
+  waveform = _cut(piece, start, end, sample_rate)
+  if np.abs(waveform).max(initial=0) < _SILENCE:
     logger.warning('%s is silent', path)
   return waveform
 
 
 def read_samples(path: str | os.PathLike) -> tuple[np.ndarray, int]:
   """Reads the sound as it is: `[samples, channels]` float32, and its rate."""
-  path = check_file(path)
-  found = _decode(path)
-  if found is None:
-    raise InputError(f'{path}: there is no audio in this file')
-  samples, rate, _ = found
-  if not len(samples):
-    raise InputError(f'{path}: the audio has no samples')
-  check_rate(path, rate)
-  return samples, rate
+  piece = _decode(path, sound.Stretch())
+  return piece.samples, piece.rate
 
 
 def read_video_audio(
-  path: str | os.PathLike, sample_rate: int = SAMPLE_RATE
+  path: str | os.PathLike,
+  sample_rate: int = SAMPLE_RATE,
+  *,
+  start: float = 0.0,
+  end: float | None = None,
 ) -> np.ndarray | None:
-  """Reads the sound of a video, aligned to its first frame.
+  """Reads the sound of a video, aligned to its frames.
+
+  Args:
+    path: any file that FFmpeg reads.
+    sample_rate: in Hz, of what is returned.
+    start, end: a stretch, in seconds after the first frame. Where the
+      container has an index, what comes before is not decoded.
 
   Returns:
-    `[samples]` float32 mono whose sample 0 belongs to the time of the first
-    frame: what comes earlier is cut, a later start is filled with silence.
+    `[samples]` float32 mono whose sample 0 belongs to `start`: what comes
+    earlier is cut, and where the sound starts later there is silence. It ends
+    at `end` or with the sound, which may be before `start`.
     None when the file has no audio.
   """
   path = check_file(path)
-  found = _decode(path)
-  if found is None or not len(found[0]):
+  origin = _first_frame_time(path)
+  piece = sound.decode(path, sound.Stretch(start, end, origin), sample_rate)
+  if piece is None or not piece.rate:
     return None
-  samples, rate, start = found
-  waveform = resample(samples.mean(axis=1), rate, sample_rate)
-  shift = round((start - _first_frame_time(path)) * sample_rate)
-  if shift > 0:
-    return np.concatenate([np.zeros(shift, np.float32), waveform])
-  return waveform[-shift:]
+  late = round((piece.time - origin) * sample_rate)
+  return _cut(piece, start, end, sample_rate, late)
 
 
 def resample(waveform: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
@@ -107,43 +113,6 @@ def check_rate(name: Any, rate: int) -> None:
     raise InputError(f'{name}: a rate of {rate} Hz is not in {low} to {high}')
 
 
-def check_file(path: str | os.PathLike) -> pathlib.Path:
-  """Returns `path`; InputError unless it is a file with something in it."""
-  path = pathlib.Path(path)
-  if os.path.isdir(path):
-    raise InputError(f'{path}: this is a directory, not a file')
-  try:
-    with path.open('rb') as file:
-      empty = not file.read(1)
-  except FileNotFoundError as error:
-    raise InputError(f'{path}: there is no such file') from error
-  except (OSError, ValueError) as error:
-    reason = getattr(error, 'strerror', None) or error
-    raise InputError(f'{path}: cannot be read: {reason}') from error
-  if empty:
-    raise InputError(f'{path}: the file is empty')
-  return path
-
-
-def open_media(path: pathlib.Path):
-  """Opens `path` with PyAV; InputError when FFmpeg does not know it."""
-  import av
-
-  try:
-    # An absolute path is never taken for a protocol such as `a:b`.
-    # Play lists may name files, but never an address in the network.
-    return av.open(
-      os.path.abspath(path),
-      metadata_errors='replace',
-      options={'protocol_whitelist': 'file'},
-    )
-  except (av.error.FFmpegError, OSError, ValueError) as error:
-    reason = getattr(error, 'strerror', None) or error
-    raise InputError(
-      f'{path}: not a video or audio file that can be read ({reason})'
-    ) from error
-
-
 def _first_frame_time(path: pathlib.Path) -> float:
   """Time in seconds of the first video frame, 0 when there is none."""
   import av
@@ -161,156 +130,41 @@ def _first_frame_time(path: pathlib.Path) -> float:
   return 0.0
 
 
-def _decode(path: pathlib.Path) -> tuple[np.ndarray, int, float] | None:
-  """Returns `[samples, channels]`, the rate, and the start in seconds.
+def _decode(path, stretch: sound.Stretch, rate: int = 1) -> sound.Piece:
+  """Reads a stretch of a file that must have sound."""
+  path = check_file(path)
+  piece = sound.decode(path, stretch, rate)
+  if piece is None:
+    raise InputError(f'{path}: there is no audio in this file')
+  if not piece.rate:
+    raise InputError(f'{path}: the audio has no samples')
+  check_rate(path, piece.rate)
+  return piece
 
-  None for a file without audio.
+
+def _cut(
+  piece: sound.Piece, start: float, end: float | None, rate: int, late: int = 0
+) -> np.ndarray:
+  """Cuts a stretch out of a piece that is larger.
+
+  Args:
+    piece: what was decoded.
+    start, end: the stretch in seconds; None is the end of the sound.
+    rate: of the result.
+    late: samples at `rate` between time 0 and the sound's first.
+
+  Returns:
+    `[samples]` float32 mono.
   """
-  with open_media(path) as container:
-    if not container.streams.audio:
-      return None
-    stream = container.streams.audio[0]
-    exact = 'mp4' in container.format.name and stream.duration
-    duration = float(stream.duration * stream.time_base) if exact else None
-    sound = _Sound()
-    for frame in _frames(container, stream, path):
-      sound.add(frame)
-  first = sound.first
-  if first is None:
-    return np.zeros((0, 1), np.float32), SAMPLE_RATE, 0.0
-  samples = sound.finish()
-  if sound.missing:
-    seconds = sound.missing / first.rate
-    logger.warning('%s: %.2f s of its audio are missing', path, seconds)
-  if duration is not None:
-    # The decoder gives whole AAC frames; the index knows where the sound ends.
-    length = round(duration * first.rate)
-    if length < len(samples) <= length + _AAC_FRAME:
-      samples = samples[:length]
-  if not np.isfinite(samples).all():
-    raise InputError(f'{path}: the audio has samples that are not finite')
-  return samples, first.rate, first.time
-
-
-@dataclasses.dataclass(frozen=True)
-class _First:
-  """What the first frame of a stream says of the whole."""
-
-  rate: int
-  layout: str
-  channels: int
-  time: float
-
-  @classmethod
-  def of(cls, frame) -> '_First':
-    layout, time = frame.layout, np.nan_to_num(_time(frame))
-    return cls(frame.sample_rate, layout.name, layout.nb_channels, float(time))
-
-
-def _time(frame) -> float:
-  """When a frame starts in seconds; not a number where the file is silent."""
-  if frame.pts is None or frame.time_base is None:
-    return np.nan
-  return float(frame.pts * frame.time_base)
-
-
-def _frames(container, stream, path: pathlib.Path) -> Iterator:
-  """Yields each frame that can be decoded.
-
-  A damaged packet costs its own time and not the rest of the recording; where
-  the file itself cannot be read on, it ends.
-
-  Raises:
-    InputError: nothing can be decoded, though there is something.
-  """
-  import av
-
-  found, damaged, reason = False, 0, None
-  try:
-    for packet in container.demux(stream):
-      try:
-        frames = packet.decode()
-      except av.error.FFmpegError as error:
-        damaged, reason = damaged + 1, error.strerror
-        continue
-      for frame in frames:
-        yield frame
-        found = True
-  except av.error.FFmpegError as error:
-    reason = error.strerror
-    if found:
-      logger.warning('%s: the audio breaks off (%s)', path, reason)
-  if reason and not found:
-    raise InputError(f'{path}: the audio cannot be decoded ({reason})')
-  if damaged:
-    logger.warning('%s: %d damaged pieces of its audio', path, damaged)
-
-
-class _Sound:
-  """Frames of a stream, one after the other, in the format of the first.
-
-  What is missing between them, as their time stamps tell, becomes silence.
-
-  Attributes:
-    first: what the first frame says of the whole; None before it.
-    missing: samples that silence stands for.
-  """
-
-  def __init__(self):
-    self.first: _First | None = None
-    self.missing = 0
-    self._pieces: list[np.ndarray] = []
-    self._length = 0  # Samples in them.
-    self._start = 0.0  # Of the first sample, by the stream's clock.
-    self._resampler, self._kind = None, None
-
-  def add(self, frame) -> None:
-    """Adds a frame, after silence if it is late."""
-    import av
-
-    if self.first is None:
-      self.first = _First.of(frame)
-      self._start = self.first.time
-    kind = frame.format.name, frame.layout.name, frame.sample_rate
-    if kind != self._kind:
-      # A chained file changes its format: everything becomes the first's.
-      self._flush()
-      self._resampler = av.AudioResampler(
-        'flt', self.first.layout, self.first.rate
-      )
-      self._kind = kind
-    self._wait_for(_time(frame))
-    self._append(self._resampler.resample(frame))
-
-  def finish(self) -> np.ndarray:
-    """Returns everything, `[samples, channels]`."""
-    self._flush()
-    return np.concatenate(self._pieces)
-
-  def _wait_for(self, time: float) -> None:
-    """Adds silence up to `time`; not a number where the file is silent."""
-    rate = self.first.rate
-    late = time - self._start - self._length / rate
-    shortest, longest = _LATE
-    if abs(late) > longest:
-      self._start += late
-    elif late > shortest:
-      # Broken time stamps could ask for hours of silence.
-      heard = self._length - self.missing
-      room = heard + round(longest * rate) - self.missing
-      size = max(0, min(round(late * rate), room))
-      self.missing += size
-      self._add(np.zeros((size, self.first.channels), np.float32))
-
-  def _flush(self) -> None:
-    if self._resampler is not None:
-      self._append(self._resampler.resample(None))
-
-  def _append(self, frames) -> None:
-    shape = -1, self.first.channels
-    for frame in frames:
-      self._add(frame.to_ndarray().reshape(shape))
-
-  def _add(self, samples: np.ndarray) -> None:
-    self._pieces.append(samples)
-    self._length += len(samples)
+  first = round(start * rate)
+  size = None if end is None else max(0, round(end * rate) - first)
+  waveform = np.zeros(0, np.float32)
+  if len(piece.samples):
+    waveform = resample(piece.samples.mean(axis=1), piece.rate, rate)
+  late += piece.skipped * rate // piece.rate - first
+  if late > 0:
+    late = late if size is None else min(late, size)
+    waveform = np.concatenate([np.zeros(late, np.float32), waveform])
+  else:
+    waveform = waveform[-late:]
+  return waveform[:size]

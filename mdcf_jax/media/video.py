@@ -5,31 +5,44 @@ Everything goes through PyAV's own libraries; no program is started, so a name
 with spaces, with a colon or with a leading dash is a name.
 """
 
+import contextlib
 import dataclasses
+import itertools
 import logging
+import math
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mdcf_jax.errors import InputError
+from mdcf_jax.errors import InputError, reading
 from mdcf_jax.media import audio as audio_io
+from mdcf_jax.media.files import check_file, open_media
+from mdcf_jax.media.pictures import Converter, upright_size
 from mdcf_jax.media.writer import VideoWriter, check_output
 
 __all__ = [
   'VideoClip',
+  'VideoInfo',
   'VideoWriter',
   'check_output',
   'iter_frames',
+  'probe',
   'read_video',
 ]
 
 logger = logging.getLogger(__name__)
 
 # Containers write times in milliseconds, so a frame may seem this much late.
-_TIME_TOLERANCE = 1.5e-3
+_TOLERANCE = 1.5e-3
 _CUT_OFF = 'the end is missing'
+# Seconds of video that decode faster than a file is searched.
+_NEAR = 1.0
+# Containers with an index, whose frames have the same times after a search,
+# and how many seconds too early it may have to begin.
+_INDEXED = 'mov', 'matroska'
+_EARLIER = 0.0, 2.0, 10.0, 60.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +59,51 @@ class VideoClip:
   frames: np.ndarray
   fps: float
   waveform: np.ndarray | None
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoInfo:
+  """What a file says of its video.
+
+  Attributes:
+    width, height: pixels of the upright picture, if they are square.
+    fps: frames a second, on average.
+    duration: seconds; None where the file does not tell.
+    has_audio: whether there is a stream of sound.
+  """
+
+  width: int
+  height: int
+  fps: float
+  duration: float | None
+  has_audio: bool
+
+
+def probe(path: str | os.PathLike) -> VideoInfo:
+  """Reads what a video is like; decodes its first frame only.
+
+  Raises:
+    InputError: the file is missing, is not a video, or no frame decodes.
+  """
+  path = check_file(path)
+  with open_media(path) as container:
+    stream = _video_stream(container, path)
+    with reading(path):
+      first = next(_timed(stream), None)
+    if first is None:
+      raise InputError(f'{path}: no video frame could be decoded')
+    frame, time, _ = first
+    duration = None
+    if stream.duration:
+      duration = float(stream.duration * stream.time_base)
+    elif container.duration:
+      duration = container.duration / 1e6 - max(0.0, time)
+    return VideoInfo(
+      *upright_size(frame, _pixel_shape(stream)),
+      fps=1 / _step(stream),
+      duration=duration,
+      has_audio=bool(container.streams.audio),
+    )
 
 
 def read_video(
@@ -69,76 +127,106 @@ def iter_frames(
   fps: float = 25,
   resolution: int | None = None,
   max_frames: int | None = None,
+  *,
+  start: float = 0.0,
+  end: float | None = None,
+  box: Sequence[float] | None = None,
+  height: int | None = None,
 ) -> Iterator[np.ndarray]:
-  """Yields the frames `[H, W, 3]` uint8 shown at times k / fps.
+  """Yields the frames `[H, W, 3]` uint8 shown at times start + k / fps.
 
   Rates other than `fps`, and variable ones, are met by true time: a frame is
   dropped or repeated, never blended. Rotation and pixel shape stored in the
-  file are applied.
+  file are applied. Times are in seconds after the first frame, and a stretch
+  has the frames that the whole video has at these times; where the container
+  has an index, what comes before is not decoded.
 
   Args:
     path: any file that FFmpeg reads.
     fps: frames a second to give.
-    resolution: side in pixels of a centred square; None keeps the frame.
+    resolution: side in pixels of a square; None keeps the size.
     max_frames: stop after this many.
+    start, end: of the stretch, which has no frame at `end` itself; None is
+      the end of the video.
+    box: (x0, y0, x1, y1) in [0, 1], a square of the upright picture to cut
+      out; None is the centred square with `resolution`, and else everything.
+    height: of the whole picture, made smaller for analysis.
 
   Raises:
-    InputError: the file is missing, is not a video, or no frame decodes. A
-      file that breaks off later gives a warning and what was decoded.
+    InputError: the file is missing, is not a video, no frame decodes, or it
+      ends before `start`. A file that breaks off later gives a warning and
+      what was decoded.
+    ValueError: `height` comes with `resolution` or `box`, or the box is empty.
   """
-  path = audio_io.check_file(path)
-  count = 0
-  shown, begin, end = None, 0.0, 0.0
-  for frame, time, duration, shape in _decode(path):
-    if shown is None:
-      begin = time
+  path = check_file(path)
+  convert = Converter(resolution, box, height)
+  times = _times(start, end, fps, max_frames)
+  due = next(times, None)
+  shown, over = None, 0.0
+  for frame, time, duration, shape in _decode(path, start):
     # The last picture is shown until the next one's time.
-    while shown is not None and begin + count / fps < time - _TIME_TOLERANCE:
-      yield _to_array(*shown, resolution)
-      count += 1
-      if count == max_frames:
-        return
-    shown, end = (frame, shape), time + duration
+    while shown is not None and due is not None and due < time - _TOLERANCE:
+      yield convert(*shown)
+      due = next(times, None)
+    if due is None:
+      return
+    shown, over = (frame, shape), time + duration
   if shown is None:
     raise InputError(f'{path}: no video frame could be decoded')
-  while count == 0 or begin + count / fps < end - _TIME_TOLERANCE:
-    yield _to_array(*shown, resolution)
-    count += 1
-    if count == max_frames:
-      return
+  if start and start >= over - _TOLERANCE:
+    raise InputError(
+      f'{path}: the video ends at {over:.2f} s, before {start:.2f} s'
+    )
+  while due is not None and (due == 0.0 or due < over - _TOLERANCE):
+    yield convert(*shown)
+    due = next(times, None)
 
 
-def _decode(path: pathlib.Path):
-  """Yields (frame, time, duration, pixel shape), times in seconds, in order."""
+def _times(
+  start: float, end: float | None, fps: float, max_frames: int | None
+) -> Iterator[float]:
+  """Yields start + k / fps below `end`, `max_frames` of them at most."""
+  limits = [max_frames] if max_frames is not None else []
+  if end is not None:
+    # A frame at `end`, but for the rounding of times, is not in the stretch.
+    limits.append(math.ceil((end - start) * fps - 1e-6))
+  numbers = range(max(0, min(limits))) if limits else itertools.count()
+  for k in numbers:
+    yield start + k / fps
+
+
+def _decode(path: pathlib.Path, start: float):
+  """Yields (frame, time, duration, pixel shape) in order of time.
+
+  Times are in seconds after the first frame. The first frame that comes is
+  shown at `start` or before it.
+  """
   import av
 
-  with audio_io.open_media(path) as container:
-    if not container.streams.video:
-      raise InputError(f'{path}: there is no video in this file')
-    stream = container.streams.video[0]
+  with contextlib.ExitStack() as stack:
+    container = stack.enter_context(open_media(path))
+    stream = _video_stream(container, path)
     stream.thread_type = 'AUTO'
-    step = float(1 / (stream.average_rate or stream.guessed_rate or 25))
-    shape = float(stream.sample_aspect_ratio or 1) or 1.0
-    begin, time, end, reason = None, None, 0.0, _CUT_OFF
+    shape = _pixel_shape(stream)
+    begin, end, reason = None, 0.0, _CUT_OFF
     try:
-      for frame in container.decode(stream):
-        now = 0.0 if time is None else time + step
-        if frame.pts is not None and frame.time_base is not None:
-          now = float(frame.pts * frame.time_base)
-        if time is not None and now <= time:
-          continue  # Shown at no time of its own.
-        duration = step
-        if frame.duration and frame.time_base is not None:
-          duration = float(frame.duration * frame.time_base)
-        time, end = now, now + duration
-        begin = now if begin is None else begin
-        yield frame, now, duration, shape
+      frames = _timed(stream)
+      for first in frames:
+        begin = first[1]
+        frames = itertools.chain([first], frames)
+        break
+      if begin is not None and start > _NEAR:
+        other = stack.enter_context(open_media(path))
+        frames = _search(_video_stream(other, path), begin + start) or frames
+      for frame, time, duration in frames:
+        end = time + duration
+        yield frame, time - begin, duration, shape
     except av.error.FFmpegError as error:
       reason = error.strerror
     if begin is None:
       return
     expected = float((stream.duration or 0) * (stream.time_base or 0))
-    if end - begin < 0.98 * expected - 2 * step or reason != _CUT_OFF:
+    if end - begin < 0.98 * expected - 2 * _step(stream) or reason != _CUT_OFF:
       logger.warning(
         '%s breaks off after %.2f of %.2f seconds (%s)',
         path,
@@ -148,26 +236,65 @@ def _decode(path: pathlib.Path):
       )
 
 
-def _to_array(frame, shape: float, resolution: int | None) -> np.ndarray:
-  """Converts a PyAV frame to `[H, W, 3]` uint8, upright, square pixels."""
-  from PIL import Image
+def _timed(stream):
+  """Yields (frame, time, duration), times in seconds of the stream's clock."""
+  step, time = _step(stream), None
+  for frame in stream.container.decode(stream):
+    now = 0.0 if time is None else time + step
+    if frame.pts is not None and frame.time_base is not None:
+      now = float(frame.pts * frame.time_base)
+    if time is not None and now <= time:
+      continue  # Shown at no time of its own.
+    duration = step
+    if frame.duration and frame.time_base is not None:
+      duration = float(frame.duration * frame.time_base)
+    time = now
+    yield frame, now, duration
 
-  image = frame.to_ndarray(format='rgb24')
-  height, width = image.shape[:2]
-  if shape != 1.0:
-    size = (max(1, round(width * shape)), height)
-    image = np.asarray(Image.fromarray(image).resize(size))
-  # The stored angle is the counter-clockwise one that makes it upright.
-  image = np.rot90(image, round((frame.rotation or 0) / 90) % 4)
-  image = np.ascontiguousarray(image)
-  height, width = image.shape[:2]
-  if resolution is None or (height, width) == (resolution, resolution):
-    return image
-  side = min(height, width)
-  left, top = (width - side) // 2, (height - side) // 2
-  square = Image.fromarray(image).resize(
-    (resolution, resolution),
-    Image.Resampling.LANCZOS,
-    box=(left, top, left + side, top + side),
-  )
-  return np.asarray(square)
+
+def _search(stream, time: float):
+  """Like `_timed`, from a key frame that is shown at `time` or before.
+
+  What is shown from a key frame on is decoded without what comes before it.
+  Pictures between two key frames may need both, so they do not count.
+
+  Returns:
+    None where there is no such frame to be found.
+  """
+  import av
+
+  container = stream.container
+  stream.thread_type = 'AUTO'
+  if not set(container.format.name.split(',')) & set(_INDEXED):
+    return None
+  for earlier in _EARLIER:
+    place = math.floor((time - earlier) / stream.time_base)
+    try:
+      container.seek(place, stream=stream)
+      frames = _timed(stream)
+      for first in frames:
+        if first[0].key_frame and not first[0].is_corrupt:
+          break
+      else:
+        continue
+    except av.error.FFmpegError:
+      return None
+    if first[0].pts is not None and first[1] <= time:
+      return itertools.chain([first], frames)
+  return None
+
+
+def _video_stream(container, path: pathlib.Path):
+  if not container.streams.video:
+    raise InputError(f'{path}: there is no video in this file')
+  return container.streams.video[0]
+
+
+def _pixel_shape(stream) -> float:
+  """How many times as wide as high a pixel is."""
+  return float(stream.sample_aspect_ratio or 1) or 1.0
+
+
+def _step(stream) -> float:
+  """Seconds between two frames, on average."""
+  return float(1 / (stream.average_rate or stream.guessed_rate or 25))
