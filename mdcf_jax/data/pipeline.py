@@ -148,7 +148,7 @@ def make_transform(
       data.num_frames,
       audio_encoder=config.audio_encoder,
       source=data.source,
-      frames=bool({'source', 'video'} & set(keys)),
+      pictures=bool({'source', 'video'} & set(keys)),
       latents=latents,
       pose_smoothing=data.pose_smoothing,
       augmentation=augmentation,
