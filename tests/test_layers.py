@@ -29,7 +29,7 @@ ALLOWED = {
   'cli': None,
 }
 FORBIDDEN = {'torch', 'tensorflow', 'configs'}
-NUMPY_ONLY = ('data.transforms',)
+NUMPY_ONLY = ('data.transforms', 'data.frames')
 
 
 def imports(path):

@@ -35,7 +35,7 @@ import collections
 import functools
 import pathlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,7 @@ PHASE_KEYS = {
   'pbnet': _MOTION,
 }
 Sample = dict[str, np.ndarray]
+_NEXT = 'next_index'  # Of grain's state: samples taken.
 
 
 def create_dataset(
@@ -70,13 +71,11 @@ def create_dataset(
   start_step: int = 0,
   process_index: int | None = None,
   process_count: int | None = None,
-) -> Any:
-  """Returns an endless stream of batches: a `grain.DatasetIterator`.
+) -> 'Batches':
+  """Returns an endless stream of batches.
 
-  `next` gives a dict of float32 arrays `[batch_size / process_count, ...]`;
-  `get_state` and `set_state` save and restore the position exactly. What is in
-  a batch: `transforms.random_pair` (fde, lmae) or `random_window` (diffusion,
-  pbnet). Augmentation is for training alone.
+  What is in a batch: `transforms.random_pair` (fde, lmae) or `random_window`
+  (diffusion, pbnet). Augmentation is for training alone.
 
   Args:
     config: see above.
@@ -108,7 +107,38 @@ def create_dataset(
   dataset = dataset[skipped + process_index :: process_count]
   ahead = grain.ReadOptions(config.data.num_threads, config.data.prefetch)
   stream = dataset.to_iter_dataset(ahead)
-  return iter(stream.batch(config.batch_size // process_count))
+  stream = stream.batch(config.batch_size // process_count)
+  return Batches(iter(stream), process_count)
+
+
+class Batches:
+  """An endless iterator over batches whose position can be kept.
+
+  `next` gives a dict of float32 arrays `[batch_size / process_count, ...]`. The
+  position counts the samples of all processes, so that another number of them
+  can go on from it.
+  """
+
+  def __init__(self, stream: Any, process_count: int):
+    self._stream, self._process_count = stream, process_count
+
+  def __iter__(self) -> 'Batches':
+    return self
+
+  def __next__(self) -> Sample:
+    return next(self._stream)
+
+  def get_state(self) -> dict[str, int]:
+    """The position, as plain values; what is read ahead does not count."""
+    return {'samples': self._stream.get_state()[_NEXT] * self._process_count}
+
+  def set_state(self, state: Mapping[str, int]) -> None:
+    """Goes to where `get_state` was called, of this stream or one like it."""
+    # Checkpoints of earlier versions have the position of one process.
+    position = state.get(_NEXT)
+    if position is None:
+      position = state['samples'] // self._process_count
+    self._stream.set_state({_NEXT: position})
 
 
 def _this_process() -> tuple[int, int]:
@@ -148,7 +178,7 @@ def make_transform(
       data.num_frames,
       audio_encoder=config.audio_encoder,
       source=data.source,
-      frames=bool({'source', 'video'} & set(keys)),
+      pictures=bool({'source', 'video'} & set(keys)),
       latents=latents,
       pose_smoothing=data.pose_smoothing,
       augmentation=augmentation,

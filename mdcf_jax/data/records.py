@@ -65,17 +65,22 @@ def encode_jpeg(frame: np.ndarray, quality: int = 95) -> bytes:
 
 
 def decode_jpeg(data: bytes, size: int | None = None) -> np.ndarray:
-  """Returns uint8 `[H, W, 3]`.
+  """Returns uint8 `[H, W, 3]`; see `open_jpeg`."""
+  return np.asarray(open_jpeg(data, size))
+
+
+def open_jpeg(data: bytes, size: int | None = None) -> Image.Image:
+  """Returns an RGB image, decoded when its pixels are asked for.
 
   Args:
     data: a JPEG file.
     size: when given and at most half the side, the decoder's own reduction
       (1/2, 1/4, 1/8) is used; the result is still at least `size`.
   """
-  image = Image.open(io.BytesIO(data))
+  image = Image.open(io.BytesIO(data), formats=('JPEG',))
   if size is not None:
     image.draft('RGB', (size, size))
-  return np.asarray(image.convert('RGB'))
+  return image if image.mode == 'RGB' else image.convert('RGB')
 
 
 def validate(record: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""From a record to one training sample; numpy and Pillow only.
+"""From a record to one training sample; numpy and Pillow (`frames`) only.
 
 Everything random comes from the `numpy.random.Generator` that is passed in, so
 a sample is a function of the record and a seed. Boxes are (x0, y0, x1, y1) and
@@ -12,16 +12,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from mdcf_jax.data import records, spec_augment
+from mdcf_jax.data import frames, records, spec_augment
 from mdcf_jax.errors import InputError
 
 # GUIDE_LANDMARKS mirrored: mouth corners and upper lids change places.
 FLIPPED_POINTS = (0, 1, 3, 2, 4, 6, 5, 7)
 _LATENTS = ('mean', 'logvar', 'features')
 _NUMPY_HEADERS = threading.Lock()
-WHOLE = (0.0, 0.0, 1.0, 1.0)
 MIN_FACE = 0.05  # Height of a face that was not really found.
 MOUTH_MARGIN = 0.02  # Of the image, kept around the mouth box in crops.
 
@@ -71,18 +69,18 @@ def random_pair(
   flip = augmentation.flip and rng.random() < 0.5
   mouths = record['mouth_box'][[source, driving]]
   crop = random_crop(rng, mouths, augmentation.min_zoom)
-  colors = random_colors(rng, augmentation.color_jitter)
+  colors = _draw_colors(rng, augmentation)
 
-  frames = load_frames(record, (source, driving), resolution, crop)
+  images = frames.load_frames(
+    record, (source, driving), resolution, crop, flip=flip, colors=colors
+  )
   points = move_points(record['landmarks'][[source, driving]], crop)
   mouth = move_boxes(record['mouth_box'][driving], crop)
-  frames = apply_colors(frames, colors)
   if flip:
-    frames, points = frames[:, :, ::-1], flip_points(points)
-    mouth = flip_boxes(mouth)
+    points, mouth = flip_points(points), flip_boxes(mouth)
   return {
-    'source': frames[0],
-    'driving': frames[1],
+    'source': images[0],
+    'driving': images[1],
     'source_landmarks': points[0],
     'driving_landmarks': points[1],
     'mouth_box': mouth,
@@ -97,7 +95,7 @@ def random_window(
   *,
   audio_encoder: str = 'mel',
   source: str = 'first',
-  frames: bool = True,
+  pictures: bool = True,
   latents: Mapping[str, np.ndarray] | None = None,
   pose_smoothing: float = 0.0,
   augmentation: Augmentation = Augmentation(),
@@ -109,7 +107,7 @@ def random_window(
     rng, resolution, num_frames: randomness, R and T.
     audio_encoder: whose features of the sound.
     source: 'first' frame of the window or 'random' frame of the clip.
-    frames: whether to decode pictures; PBNet does not need them.
+    pictures: whether to decode frames; PBNet does not need them.
     latents: see `load_latents`; they take the place of `video`. One source of
       J is drawn, and no picture is augmented, because the latents were not.
     pose_smoothing: standard deviation in frames of a Gaussian over `pose`.
@@ -120,7 +118,7 @@ def random_window(
     `audio_emb` `[T, D]`, `pose` `[T, 6]`, `blink` `[T, 2]`, `frame_mask`
     `[T]`, `face_box` `[4]` (the source's), `mouth_box` `[T, 4]`, `opening`
     `[T]` (gap of the inner lips over the height of `face_box`), `source_pose`
-    `[6]`, `source_blink` `[2]`; with frames also `source` `[R, R, 3]` in
+    `[6]`, `source_blink` `[2]`; with pictures also `source` `[R, R, 3]` in
     [-1, 1] and `video` `[T, R, R, 3]`, or `z_mean`, `z_logvar` `[T, h, w, 4]`
     and `source_features` `[H/4, W/4, C]`.
   """
@@ -132,7 +130,7 @@ def random_window(
     first = int(latents['source_index'][drawn])
     augmentation = Augmentation(audio_jitter=augmentation.audio_jitter)
   flip = augmentation.flip and rng.random() < 0.5
-  colors = random_colors(rng, augmentation.color_jitter)
+  colors = _draw_colors(rng, augmentation)
 
   pose = smooth(record['pose'], pose_smoothing)
   key = records.audio_key(audio_encoder)
@@ -143,12 +141,12 @@ def random_window(
     )
     sample['audio_emb'] = heard * mask[:, None]
   sample = _flip_motion(sample) if flip else sample
-  if not frames:
+  if not pictures:
     return sample
   needed = (first, *rows) if latents is None else (first,)
-  images = load_frames(record, needed, resolution)
-  images = apply_colors(images, colors)
-  images = images[:, :, ::-1] if flip else images
+  images = frames.load_frames(
+    record, needed, resolution, flip=flip, colors=colors
+  )
   sample['source'] = images[0]
   if latents is None:
     return sample | {'video': images[1:]}
@@ -220,47 +218,6 @@ def _opening(record: Mapping[str, Any], source: int) -> np.ndarray:
   return gap / max(box[3] - box[1], MIN_FACE)
 
 
-def load_frames(
-  record: Mapping[str, Any],
-  indices: Sequence[int],
-  resolution: int,
-  crop: Sequence[float] = WHOLE,
-) -> np.ndarray:
-  """Decodes frames `[len(indices), R, R, 3]` in [-1, 1], each file once."""
-  wanted = int(np.ceil(resolution / (crop[2] - crop[0])))
-  decoded = {}
-  for index in indices:
-    if index not in decoded:
-      image = records.decode_jpeg(record['frames'][index], wanted)
-      decoded[index] = resize(image, resolution, crop)
-  stacked = np.stack([decoded[index] for index in indices])
-  return stacked.astype(np.float32) * np.float32(2 / 255) - np.float32(1)
-
-
-def resize(
-  image: np.ndarray, resolution: int, crop: Sequence[float] = WHOLE
-) -> np.ndarray:
-  """Resizes a crop of a uint8 `[H, W, 3]` image to `[R, R, 3]`.
-
-  Args:
-    image: any size.
-    resolution: R.
-    crop: box of the image in [0, 1]; its edges need not fall on pixels.
-  """
-  height, width = image.shape[:2]
-  if (height, width) == (resolution, resolution) and tuple(crop) == WHOLE:
-    return image
-  scale = np.array([width, height, width, height])
-  box = tuple(float(v) for v in np.asarray(crop) * scale)
-  # Pillow's filters widen with the reduction, so nothing aliases. BOX is
-  # exact and fast for whole factors; else BILINEAR, which is smoother.
-  factor = (box[2] - box[0]) / resolution
-  whole = factor >= 2 and abs(factor - round(factor)) < 1e-6
-  method = Image.Resampling.BOX if whole else Image.Resampling.BILINEAR
-  size = (resolution, resolution)
-  return np.asarray(Image.fromarray(image).resize(size, method, box))
-
-
 def random_crop(
   rng: np.random.Generator, mouths: np.ndarray, min_zoom: float
 ) -> tuple[float, float, float, float]:
@@ -277,7 +234,7 @@ def random_crop(
   low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
   side = max(side, *(high - low).tolist())
   if side >= 1:
-    return WHOLE
+    return frames.WHOLE
   first, last = np.maximum(high - side, 0), np.minimum(low, 1 - side)
   x, y = (first + place * (last - first)).tolist()
   return (x, y, x + side, y + side)
@@ -325,28 +282,12 @@ def _flip_motion(sample: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
   return flipped
 
 
-def random_colors(
-  rng: np.random.Generator, strength: float
-) -> tuple[np.ndarray, np.ndarray]:
-  """Draws gain and offset per colour, `[3]` each, of pixels in [-1, 1]."""
-  brightness, contrast = rng.uniform(-strength, strength, 2)
-  tint = rng.uniform(-strength / 2, strength / 2, 3)
-  gain = (1 + contrast) * (1 + tint)
-  return gain.astype(np.float32), np.full(3, brightness, np.float32)
-
-
-def apply_colors(
-  frames: np.ndarray, colors: tuple[np.ndarray, np.ndarray]
-) -> np.ndarray:
-  """Changes the colours of `[..., 3]` and keeps them in [-1, 1]."""
-  gain, offset = colors
-  if np.all(gain == 1) and not offset.any():
-    return frames
-  # One row of all colours at a time: broadcasting over 3 is ten times slower.
-  rows = frames.reshape(-1, frames.shape[-2] * 3)
-  repeats = frames.shape[-2]
-  changed = rows * np.tile(gain, repeats) + np.tile(offset, repeats)
-  return np.clip(changed, -1.0, 1.0, out=changed).reshape(frames.shape)
+def _draw_colors(
+  rng: np.random.Generator, augmentation: Augmentation
+) -> frames.Colors | None:
+  """Draws always, so that `color_jitter` moves nothing else."""
+  colors = frames.random_colors(rng, augmentation.color_jitter)
+  return colors if augmentation.color_jitter else None
 
 
 def load_latents(
@@ -368,9 +309,9 @@ def load_latents(
       latents = {k: stored[k] for k in ('source_index', *_LATENTS)}
   except (OSError, ValueError, KeyError) as error:
     raise InputError(f'{path}: no usable latents ({error})') from error
-  frames = len(record['frames'])
-  if latents['mean'].shape[:2] != (len(latents['source_index']), frames):
+  total = len(record['frames'])
+  if latents['mean'].shape[:2] != (len(latents['source_index']), total):
     raise InputError(
-      f'{path}: latents {latents["mean"].shape} for {frames} frames'
+      f'{path}: latents {latents["mean"].shape} for {total} frames'
     )
   return latents

@@ -177,19 +177,17 @@ def encode_record(
   num_sources: int,
 ) -> dict[str, np.ndarray]:
   """Encodes one clip with each of its sources; see the module's docstring."""
-  from mdcf_jax.data import transforms
+  from mdcf_jax.data import frames
 
   total = len(record['frames'])
   sources = np.unique(np.arange(num_sources) * total // num_sources)
-  source_images = transforms.load_frames(record, sources, resolution)
+  source_images = frames.load_frames(record, sources, resolution)
   encode_source, encode_clip = encode
   features = [encode_source(frozen, source) for source in source_images]
   pieces = []
   for first in range(0, total, PIECE):
     rows = np.arange(first, first + PIECE)
-    images = transforms.load_frames(
-      record, np.minimum(rows, total - 1), resolution
-    )
+    images = frames.load_frames(record, np.minimum(rows, total - 1), resolution)
     moments = [encode_clip(frozen, x, images) for x in source_images]
     pieces.append([np.stack(m) for m in zip(*jax.device_get(moments))])
   mean, logvar = (np.concatenate(x, axis=1)[:, :total] for x in zip(*pieces))

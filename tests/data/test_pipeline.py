@@ -1,5 +1,6 @@
 """The stream of batches: repeatable, resumable, equal on any host count."""
 
+import json
 import sys
 
 import numpy as np
@@ -84,11 +85,13 @@ def test_seed_and_step_decide_the_batch(phase):
   assert not np.array_equal(other[key], batches[0][key])
 
 
+@pytest.mark.parametrize('phase', PHASES)
 @pytest.mark.parametrize('count', [2, 4])
-def test_any_number_of_hosts_draws_the_same_samples(count):
-  whole = _take(_stream(_config()), 3)
+def test_any_number_of_hosts_draws_the_same_samples(count, phase):
+  whole = _take(_stream(_config(phase)), 3)
   hosts = [
-    _take(_stream(_config(), index=i, count=count), 3) for i in range(count)
+    _take(_stream(_config(phase), index=i, count=count), 3)
+    for i in range(count)
   ]
   for step in range(3):
     for key, expected in whole[step].items():
@@ -97,22 +100,48 @@ def test_any_number_of_hosts_draws_the_same_samples(count):
       np.testing.assert_array_equal(joined, expected)
 
 
-@pytest.mark.parametrize('phase', ['fde', 'diffusion'])
-def test_state_is_restored_exactly(phase):
-  stream = _stream(_config(phase))
+@pytest.mark.parametrize('phase', PHASES)
+@pytest.mark.parametrize('threads', [0, 1, 4])
+def test_state_is_restored_exactly(phase, threads):
+  """In the middle of an epoch of 5 clips, with samples decoded ahead."""
+  config = _config(phase, synthetic_clips=5, num_threads=threads)
+  stream = _stream(config)
   _take(stream, 3)
-  state = stream.get_state()
+  state = json.loads(json.dumps(stream.get_state()))  # As checkpoints do.
   expected = _take(stream, 4)
-  fresh = _stream(_config(phase))
+  fresh = _stream(config)
   fresh.set_state(state)
+  assert fresh.get_state() == state
   _assert_equal(_take(fresh, 4), expected)
-  used = _stream(_config(phase))
+  used = _stream(_config(phase, synthetic_clips=5, num_threads=2))
   _take(used, 5)
   used.set_state(state)
   _assert_equal(_take(used, 4), expected)
 
 
-def test_every_identity_is_seen_once_an_epoch():
+@pytest.mark.parametrize('before,after', [(1, 2), (2, 4), (4, 1), (2, 2)])
+def test_other_numbers_of_hosts_go_on_from_a_state(before, after):
+  config = _config(synthetic_clips=5)
+  whole = _take(_stream(config), 5)
+  stopped = _stream(config, index=before - 1, count=before)
+  _take(stopped, 3)
+  state = stopped.get_state()
+  for index in range(after):
+    host = _stream(config, index=index, count=after)
+    host.set_state(state)
+    parts = [{k: x[index::after] for k, x in b.items()} for b in whole[3:]]
+    _assert_equal(_take(host, 2), parts)
+
+
+def test_states_of_earlier_versions_are_understood():
+  config = _config()
+  expected = _take(_stream(config), 3)[2]
+  stream = _stream(config)
+  stream.set_state({'next_index': 16})
+  _assert_equal([next(stream)], [expected])
+
+
+def test_identities_are_groups():
   infos = [
     builder.ClipInfo(str(i), 'a' if i else 'b', 9, True) for i in range(9)
   ]
@@ -120,6 +149,25 @@ def test_every_identity_is_seen_once_an_epoch():
   assert sorted(len(group) for group in groups) == [1, 8]
   config = _config(balance_identities=False)
   assert len(pipeline.group_clips(config, infos)) == 9
+
+
+@pytest.mark.parametrize('balance,share', [(True, 0.5), (False, 0.1)])
+def test_one_person_does_not_fill_the_set(tmp_path, balance, share):
+  """Of two people, one has nine clips of ten; blinks tell who it is."""
+  paths = []
+  for seed in range(10):
+    clip = synthetic.make_clip(seed, 6, 32, identity=min(seed, 1))
+    clip['blink'][:] = clip['identity'].endswith('0')
+    paths.append(tmp_path / f'{seed}.npz')
+    records.save(paths[-1], clip)
+  builder.build({'train': paths}, tmp_path / 'set')
+  config = _config(
+    'pbnet', dir=str(tmp_path / 'set'), balance_identities=balance
+  )
+  config.batch_size = 20  # A whole number of epochs: exact, not on average.
+  batches = _take(_stream(config), 3)
+  found = np.concatenate([batch['blink'][:, 0, 0] for batch in batches])
+  assert found.mean() == pytest.approx(share)
 
 
 def test_voices_are_changed_in_training_alone():
