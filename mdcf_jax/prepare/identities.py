@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from mdcf_jax.prepare.figures import Total
-from mdcf_jax.prepare.markup import escape, number, percent
+from mdcf_jax.prepare.markup import escape, minutes, number, percent
 
 SHOWN, MAX_ROWS = 12, 500  # The rows between these are folded.
 TOP = 5  # So many are named in the headline,
@@ -68,9 +68,9 @@ def to_html(people: Mapping[str, Total]) -> str:
     )
   cut = rows[MAX_ROWS:]
   if cut:
-    minutes = number(sum(total.seconds for _, total in cut) / 60, 1)
+    rest = minutes(sum(total.seconds for _, total in cut))
     parts.append(
-      f'<p class="note">{number(len(cut))} people with {minutes} minutes '
+      f'<p class="note">{number(len(cut))} people with {rest} minutes '
       'together are not listed; all clips are in clips.csv.</p>'
     )
   return ''.join(parts)
@@ -84,7 +84,7 @@ def _table(rows: list[tuple[str, Total]], whole: float, largest: float) -> str:
     body.append(
       f'<tr><td class="name">{escape(name)}</td>'
       f'<td class="left wide">{escape(", ".join(sorted(total.names)))}</td>'
-      f'<td>{number(total.clips)}</td><td>{number(total.seconds / 60, 1)}</td>'
+      f'<td>{number(total.clips)}</td><td>{minutes(total.seconds)}</td>'
       f'<td class="share"><span><i style="--part:{part:.1f}%"></i>'
       f'<b>{percent(total.seconds, whole)}</b></span></td></tr>'
     )

@@ -43,6 +43,11 @@ def signed(value: float) -> str:
   return f'+{text}' if value > 0 else text
 
 
+def minutes(seconds: float) -> str:
+  """Minutes; less than one has two decimals."""
+  return number(seconds / 60, 1 if seconds >= 60 or not seconds else 2)
+
+
 def percent(part: float, whole: float) -> str:
   """A share; one that is not zero does not read so."""
   share = 100 * part / whole if whole else 0.0

@@ -28,7 +28,14 @@ from mdcf_jax.prepare.figures import (
   read_clip,
 )
 from mdcf_jax.prepare.left_out import Dropped, LeftOut
-from mdcf_jax.prepare.markup import escape, number, percent, plural, signed
+from mdcf_jax.prepare.markup import (
+  escape,
+  minutes,
+  number,
+  percent,
+  plural,
+  signed,
+)
 
 MAX_SUSPECTS_SHOWN = 8  # The others are folded.
 MUCH_FILLED = 0.1  # Part of a clip's frames that makes one look at it.
@@ -121,7 +128,7 @@ def _lead(total: Total, side: int) -> str:
   return (
     f'{plural(total.clips, "clip")} of '
     f'{plural(len(total.names), "person", "people")}, '
-    f'{number(total.seconds / 60, 1)} minutes{size}; '
+    f'{minutes(total.seconds)} minutes{size}; '
     f'{number(total.with_sound)} with sound.'
   )
 
@@ -129,7 +136,7 @@ def _lead(total: Total, side: int) -> str:
 def _tiles(total: Total, dropped: LeftOut) -> str:
   figures = {
     'clips': number(total.clips),
-    'minutes': number(total.seconds / 60, 1),
+    'minutes': minutes(total.seconds),
     'identities': number(len(total.names)),
     'frames': number(total.frames),
     'left out': number(dropped.count),
@@ -198,7 +205,7 @@ def _cells(name: str, total: Total) -> str:
     escape(name),
     number(total.clips),
     number(total.with_sound),
-    number(total.seconds / 60, 1),
+    minutes(total.seconds),
     number(len(total.names)),
     number(total.frames),
   )
