@@ -294,14 +294,8 @@ def _read_pieces(
 
 def _read_sound(unit: Unit, stretch: tracks.Stretch) -> np.ndarray:
   """What is heard in a stretch, `[samples]`; empty for a silent video."""
-  if unit.sound:
-    waveform = audio.read_audio(unit.sound)
-    first = round(stretch.start * audio.SAMPLE_RATE)
-    last = None
-    if stretch.end is not None:
-      last = round(stretch.end * audio.SAMPLE_RATE)
-    return np.array(waveform[first:last])
-  waveform = audio.read_video_audio(unit.path, stretch.start, stretch.end)
+  read = audio.read_audio if unit.sound else audio.read_video_audio
+  waveform = read(unit.sound or unit.path, start=stretch.start, end=stretch.end)
   return np.zeros(0, np.float32) if waveform is None else waveform
 
 

@@ -31,6 +31,7 @@ def test_a_video_becomes_a_record(drawn_faces, write_video, tmp_path):
   waveform = write_video(tmp_path / 'a.mp4', 20)
   unit = _unit(tmp_path / 'a.mp4')
   outcome = clip.prepare_unit(unit, tmp_path, SETTINGS)
+  assert outcome['dropped'] == []
   assert outcome['records'] == [unit.id] and outcome['frames'] == 20
   record = records.load(tmp_path / f'{unit.id}.npz')
   assert len(record['frames']) == 20 and record['identity'] == 'anna'
@@ -84,7 +85,7 @@ def test_a_window_is_cut_out(drawn_faces, write_video, tmp_path):
     ((0, 0, 100, 100), (0, 0, 0.5, 1)),
     ((150, 0, 100, 100), (0.5, 0, 1, 1)),  # Moved into the picture.
     ((50, 0, 100, 80), (0.25, 0, 0.75, 1)),  # The longer side decides.
-    ((0, 0, 400, 400), (0, 0, 0.5, 1)),  # Larger than the picture.
+    ((-50, 0, 300, 300), (0.25, 0, 0.75, 1)),  # Larger than it.
   ],
 )
 def test_windows_are_squares_in_the_picture(window, box):
