@@ -44,9 +44,9 @@ def test_every_value_is_in_its_bin(seed):
   np.testing.assert_allclose(edges / widths[0], np.rint(edges / widths[0]))
 
 
-def test_whole_numbers_are_in_the_middle_of_their_bin():
+def test_bins_of_whole_numbers_have_these_in_the_middle():
   chart = Chart('lag', 'frames', whole=True)
-  edges, counts, _ = bins(chart, values_of([-3, -3, 0, 2, 5]))
+  edges, counts, _ = bins(chart, values_of([-3.4, -2.6, 0, 2, 5.4]))
   middles = (edges[1:] + edges[:-1]) / 2
   found = dict(zip(middles.tolist(), counts.tolist()))
   assert {k: v for k, v in found.items() if v} == {-3: 2, 0: 1, 2: 1, 5: 1}
