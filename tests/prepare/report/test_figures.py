@@ -3,8 +3,8 @@
 import numpy as np
 
 from mdcf_jax.data import synthetic
-from mdcf_jax.prepare import identities
-from mdcf_jax.prepare.figures import (
+from mdcf_jax.prepare.report import identities
+from mdcf_jax.prepare.report.figures import (
   Summary,
   Tally,
   Total,

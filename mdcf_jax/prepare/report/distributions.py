@@ -5,9 +5,9 @@ import collections
 import numpy as np
 
 from mdcf_jax.data import records
-from mdcf_jax.prepare import charts
-from mdcf_jax.prepare.charts import Chart, Values, values_of
-from mdcf_jax.prepare.figures import (
+from mdcf_jax.prepare.report import charts
+from mdcf_jax.prepare.report.charts import Chart, Values, values_of
+from mdcf_jax.prepare.report.figures import (
   BLINK_PART,
   BLINK_SECONDS,
   BLINK_WATCHED,
@@ -15,7 +15,7 @@ from mdcf_jax.prepare.figures import (
   LAG_SCORE,
   Summary,
 )
-from mdcf_jax.prepare.markup import number, percent, plural
+from mdcf_jax.prepare.report.markup import number, percent, plural
 
 MAX_RATES = 6  # Frame rates with a bar of their own.
 

@@ -8,10 +8,9 @@ import pytest
 
 from mdcf_jax.data import synthetic
 from mdcf_jax.errors import InputError
-from mdcf_jax.prepare import left_out, markup
-from mdcf_jax.prepare.contact_sheet import ContactSheet
-from mdcf_jax.prepare.figures import MAX_SUSPECTS, Summary, read_clip
-from mdcf_jax.prepare.report import Dropped, write_report
+from mdcf_jax.prepare.report import Dropped, left_out, markup, write_report
+from mdcf_jax.prepare.report.contact_sheet import ContactSheet
+from mdcf_jax.prepare.report.figures import MAX_SUSPECTS, Summary, read_clip
 
 VOID = {'meta', 'input', 'img', 'br', 'link'}
 KNOWN = dict(

@@ -11,15 +11,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mdcf_jax.errors import InputError
-from mdcf_jax.prepare import (
+from mdcf_jax.prepare.report import (
   contact_sheet,
   distributions,
   identities,
   left_out,
   markup,
 )
-from mdcf_jax.prepare.contact_sheet import ContactSheet
-from mdcf_jax.prepare.figures import (
+from mdcf_jax.prepare.report.contact_sheet import ContactSheet
+from mdcf_jax.prepare.report.figures import (
   LAG_FRAMES,
   LAG_SCORE,
   Clip,
@@ -27,8 +27,8 @@ from mdcf_jax.prepare.figures import (
   Total,
   read_clip,
 )
-from mdcf_jax.prepare.left_out import Dropped, LeftOut
-from mdcf_jax.prepare.markup import (
+from mdcf_jax.prepare.report.left_out import Dropped, LeftOut
+from mdcf_jax.prepare.report.markup import (
   escape,
   minutes,
   number,
@@ -39,7 +39,7 @@ from mdcf_jax.prepare.markup import (
 
 MAX_SUSPECTS_SHOWN = 8  # The others are folded.
 MUCH_FILLED = 0.1  # Part of a clip's frames that makes one look at it.
-_PAGE = pathlib.Path(__file__).with_name('report.html')
+_PAGE = pathlib.Path(__file__).with_name('page.html')
 
 
 def write_report(

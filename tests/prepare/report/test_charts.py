@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from mdcf_jax.prepare.charts import (
+from mdcf_jax.prepare.report.charts import (
   Chart,
   bins,
   columns,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from mdcf_jax.data import records
-from mdcf_jax.prepare.charts import Values, known
+from mdcf_jax.prepare.report.charts import Values, known
 
 # A blink closes the eyes below this part of their usual opening, and is over
 # within so many seconds; what lasts longer is a look down or a nap.
@@ -25,12 +25,6 @@ BLINK_WATCHED = 10.0
 LAG_FRAMES, LAG_SCORE = 2.0, 0.4
 MAX_SUSPECTS = 200  # Kept, the farthest off first.
 
-QUALITY = (
-  *('source_fps', 'face_pixels', 'sharpness', 'loudness'),
-  *('lag', 'lag_score'),
-)
-
-
 @dataclasses.dataclass(frozen=True)
 class Clip:
   """One clip as the report needs it; NaN where nobody knows.
@@ -40,7 +34,7 @@ class Clip:
     num_frames: T.
     seconds: T over the frames per second of the record.
     has_audio: whether there is sound.
-    quality: the figures of QUALITY.
+    quality: those of `records.QUALITY`.
     filled: part of the frames, in [0, 1], whose face was not found.
     blinks: how many began while the face was found.
     watched: seconds with a face.
@@ -73,7 +67,7 @@ def read_clip(split: str, record: Mapping[str, Any]) -> Clip:
   """The figures of a record; the only place that knows what it is like."""
   pose, blink = record['pose'], record['blink']
   detected = np.asarray(record['detected'], bool)
-  num_frames, fps = len(record['frames']), record.get('fps', records.FPS)
+  num_frames, fps = len(record['frames']), record['fps']
   nan = float('nan')
   found = int(detected.sum())
   eyes = np.asarray(blink, np.float64).mean(axis=1)
@@ -88,7 +82,7 @@ def read_clip(split: str, record: Mapping[str, Any]) -> Clip:
     num_frames=num_frames,
     seconds=num_frames / fps,
     has_audio=len(record['waveform']) > 0,
-    quality={key: float(record.get(key, nan)) for key in QUALITY},
+    quality={key: float(record[key]) for key in records.QUALITY},
     filled=1 - found / num_frames if num_frames else nan,
     blinks=count_blinks(eyes, detected, fps),
     watched=found / fps,
@@ -190,7 +184,7 @@ class Summary:
 
   Attributes:
     splits, people: Total by the name of the split, or of the identity.
-    clips: numbers of each clip by name: QUALITY, seconds, filled.
+    clips: numbers of each clip by name: `records.QUALITY`, seconds, filled.
     frames: Tally of each value of `Clip.frames`.
     num_suspects: clips whose sound seems off.
   """
@@ -199,7 +193,7 @@ class Summary:
     self.splits: dict[str, Total] = {}
     self.people: dict[str, Total] = {}
     self.clips = {
-      key: array.array('d') for key in (*QUALITY, 'seconds', 'filled')
+      key: array.array('d') for key in (*records.QUALITY, 'seconds', 'filled')
     }
     self.frames = {key: Tally(step) for key, step in STEPS.items()}
     self.num_suspects = 0
