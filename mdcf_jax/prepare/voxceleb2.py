@@ -20,7 +20,7 @@ _PARTS = {'dev': 'train', 'test': 'val'}
 _PERSON = 'id[0-9]*'
 _VIDEO_SUFFIXES = '.mp4', '.mkv', '.webm', '.mov', '.avi'
 _SOUND_FOLDERS = 'aac', 'm4a', 'wav'
-_SOUND_SUFFIXES = '.m4a', '.aac', '.wav', '.flac', '.mp4'
+_SOUND_SUFFIXES = '.m4a', '.aac', '.wav', '.flac'
 
 
 def find_units(
@@ -34,7 +34,7 @@ def find_units(
 
   Args:
     folder: has `dev`, `test` or both, each with or without the level `mp4`; or
-      is one of these; or has the persons themselves, which are then of `dev`.
+      is one of these; or another with the persons, which are then of `dev`.
     num_val, num_train: so many random clips of `test` and `dev`; None is all.
     seed: of what is random. The same clips are drawn wherever the folder is.
 
@@ -49,7 +49,7 @@ def find_units(
     raise InputError(f'{folder}: there is no such folder')
   units = []
   for part, root in _find_parts(folder):
-    found = _find_clips(folder, part, root)
+    found = _find_clips(part, root)
     count = num_train if part == 'dev' else num_val
     if count is not None and count < len(found):
       found = random.Random(f'{seed} {part}').sample(found, count)
@@ -68,43 +68,48 @@ def _find_parts(folder: pathlib.Path) -> list[tuple[str, pathlib.Path]]:
   below = [(part, path) for part, path in below if path.is_dir()]
   if below:
     return below
-  # The folder itself is a part, or its `mp4`.
+  # The folder itself is a part, or what is in one.
   root = folder.resolve()
-  if root.name in ('mp4', 'video'):
-    root, folder = root.parent, folder.parent if folder.name else root.parent
+  if root.name == 'mp4':
+    root = root.parent
   return [(root.name if root.name in _PARTS else 'dev', root)]
 
 
-def _find_clips(
-  folder: pathlib.Path, part: str, root: pathlib.Path
-) -> list[Unit]:
+def _find_clips(part: str, root: pathlib.Path) -> list[Unit]:
   """Lists all clips of a part, in order of their names."""
   persons = root / 'mp4' if (root / 'mp4').is_dir() else root
+  beside = [root / name for name in _SOUND_FOLDERS if (root / name).is_dir()]
   units = []
-  for path in sorted(persons.glob(f'{_PERSON}/*/*')):
-    if path.suffix.lower() not in _VIDEO_SUFFIXES or not path.is_file():
-      continue
-    person, video = path.parts[-3:-1]
-    unit = Unit(
-      id=f'{person}-{video}-{path.stem}',
-      path=str(path),
-      source=f'{part}/{person}/{video}/{path.name}',
-      identity=person,
-      group=person,
-      split=_PARTS[part],
-      framing=Centre(),
-      sound=_find_sound(root, path),
-    )
-    units.append(unit)
+  for folder in sorted(persons.glob(f'{_PERSON}/*')):
+    person, video = folder.parts[-2:]
+    clips = _files(folder, _VIDEO_SUFFIXES)
+    sounds = _files(folder, _SOUND_SUFFIXES)
+    for other in beside:
+      sounds |= _files(other / person / video, _SOUND_SUFFIXES)
+    for stem in sorted(clips):
+      sound = sounds.get(stem)
+      unit = Unit(
+        id=f'{person}-{video}-{stem}',
+        path=str(clips[stem]),
+        source=f'{part}/{person}/{video}/{clips[stem].name}',
+        identity=person,
+        group=person,
+        split=_PARTS[part],
+        framing=Centre(),
+        sound=str(sound) if sound else None,
+      )
+      units.append(unit)
   return units
 
 
-def _find_sound(root: pathlib.Path, path: pathlib.Path) -> str | None:
-  """The file beside the clip that has its sound; None where there is none."""
-  clip = pathlib.Path(*path.parts[-3:])
-  for folder in (*(root / name for name in _SOUND_FOLDERS), path.parents[2]):
-    for suffix in _SOUND_SUFFIXES:
-      sound = folder / clip.with_suffix(suffix)
-      if sound != path and sound.is_file():
-        return str(sound)
-  return None
+def _files(
+  folder: pathlib.Path, suffixes: tuple[str, ...]
+) -> dict[str, pathlib.Path]:
+  """Maps the names of files, without their suffix, to the files."""
+  try:
+    names = sorted(os.listdir(folder), reverse=True)
+  except (FileNotFoundError, NotADirectoryError):
+    return {}
+  paths = [folder / n for n in names if n.lower().endswith(suffixes)]
+  # Hidden files are what other systems leave beside the true ones.
+  return {path.stem: path for path in paths if not path.name.startswith('.')}
