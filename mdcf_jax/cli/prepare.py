@@ -12,6 +12,7 @@ what came of it.
 """
 
 import argparse
+import dataclasses
 import logging
 import os
 import pathlib
@@ -233,6 +234,51 @@ def _list_folder(args: argparse.Namespace) -> list[Any]:
   if args.manifest:
     return folder.read_manifest(pathlib.Path(args.manifest), framing)
   return folder.find_units(pathlib.Path(args.videos), framing)
+
+
+def _list_hdtf(args: argparse.Namespace) -> tuple[list[Any], dict[str, str]]:
+  """HDTF's units; says what is missing, and keeps that and odd rows as texts.
+
+  Raises:
+    InputError: none of the videos is there.
+  """
+  from mdcf_jax.prepare import hdtf
+
+  way = 'window' if args.crop == 'window' else 'ratio'
+  listing = hdtf.find_units(
+    args.videos, args.lists, way, fixed_list=args.fixed_list
+  )
+  missing = hdtf.format_missing(listing.missing)
+  odd = hdtf.format_odd(listing.odd)
+  if missing:
+    logger.info('videos that are not there, by the name to give them:')
+  for line in missing:
+    logger.info('  %s', line)
+  if odd:
+    logger.info('%d odd rows of the lists: see odd_rows.txt', len(odd))
+  if not listing.units:
+    raise InputError(
+      f'{args.videos}: none of the {len(missing)} videos of the lists is there'
+    )
+  files = {'missing.txt': missing, 'odd_rows.txt': odd}
+  return listing.units, {
+    name: ''.join(f'{line}\n' for line in lines)
+    for name, lines in files.items()
+    if lines
+  }
+
+
+def _list_voxceleb2(args: argparse.Namespace) -> list[Any]:
+  from mdcf_jax.prepare import voxceleb2
+  from mdcf_jax.prepare.units import FaceSquare
+
+  num_val = voxceleb2.NUM_VAL if args.num_val is None else args.num_val
+  units = voxceleb2.find_units(
+    args.videos, num_val=num_val, num_train=args.num_train, seed=args.seed
+  )
+  if args.crop == 'none':
+    return units
+  return [dataclasses.replace(unit, framing=FaceSquare()) for unit in units]
 
 
 def _describe(args: argparse.Namespace) -> dict[str, Any]:

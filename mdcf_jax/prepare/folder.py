@@ -5,10 +5,16 @@ import os
 import pathlib
 
 from mdcf_jax.errors import InputError
-from mdcf_jax.prepare.units import Centre, FaceSquare, Framing, Unit, safe_id
+from mdcf_jax.prepare.units import (
+  VIDEO_SUFFIXES,
+  Centre,
+  FaceSquare,
+  Framing,
+  Unit,
+  safe_id,
+)
 
 FACE_SQUARE = FaceSquare()
-VIDEO_SUFFIXES = ('.mp4', '.mov', '.mkv', '.webm', '.avi', '.m4v')
 
 
 def find_units(

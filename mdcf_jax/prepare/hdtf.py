@@ -14,8 +14,8 @@ from collections.abc import Iterable
 
 from mdcf_jax.errors import InputError
 from mdcf_jax.prepare import hdtf_lists
-from mdcf_jax.prepare.hdtf_lists import VIDEO_SUFFIXES, Clip, Lists, Odd
-from mdcf_jax.prepare.units import FaceSquare, Unit
+from mdcf_jax.prepare.hdtf_lists import Clip, Lists, Odd
+from mdcf_jax.prepare.units import VIDEO_SUFFIXES, FaceSquare, Unit
 
 WAYS = 'window', 'ratio'
 RATIO = 1.2  # Of nearly all clips in the lists.

@@ -15,7 +15,7 @@ import re
 from typing import NamedTuple
 
 from mdcf_jax.errors import InputError
-from mdcf_jax.prepare.units import Window
+from mdcf_jax.prepare.units import VIDEO_SUFFIXES, Window
 
 TIMES, ADDRESSES, RESOLUTIONS, WINDOWS, RATIOS = (
   'annotion_time',
@@ -24,7 +24,6 @@ TIMES, ADDRESSES, RESOLUTIONS, WINDOWS, RATIOS = (
   'crop_wh',
   'crop_ratio',
 )
-VIDEO_SUFFIXES = '.mp4', '.mkv', '.webm', '.mov', '.avi', '.m4v', '.flv', '.ts'
 
 # What a name may be, as clips are files that have it.
 _NAME = re.compile(r'\w[\w.\-]*')

@@ -12,6 +12,9 @@ import re
 from collections.abc import Iterable
 
 
+VIDEO_SUFFIXES = '.mp4', '.mov', '.mkv', '.webm', '.avi', '.m4v', '.flv', '.ts'
+
+
 @dataclasses.dataclass(frozen=True)
 class Centre:
   """The largest square in the middle of the picture."""

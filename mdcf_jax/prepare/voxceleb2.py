@@ -12,13 +12,12 @@ import pathlib
 import random
 
 from mdcf_jax.errors import InputError
-from mdcf_jax.prepare.units import Centre, Unit
+from mdcf_jax.prepare.units import VIDEO_SUFFIXES, Centre, Unit
 
 NUM_VAL = 400  # Random videos that the paper evaluates on.
 
 _PARTS = {'dev': 'train', 'test': 'val'}
 _PERSON = 'id[0-9]*'
-_VIDEO_SUFFIXES = '.mp4', '.mkv', '.webm', '.mov', '.avi'
 _SOUND_FOLDERS = 'aac', 'm4a', 'wav'
 _SOUND_SUFFIXES = '.m4a', '.aac', '.wav', '.flac'
 
@@ -82,7 +81,7 @@ def _find_clips(part: str, root: pathlib.Path) -> list[Unit]:
   units = []
   for folder in sorted(persons.glob(f'{_PERSON}/*')):
     person, video = folder.parts[-2:]
-    clips = _files(folder, _VIDEO_SUFFIXES)
+    clips = _files(folder, VIDEO_SUFFIXES)
     sounds = _files(folder, _SOUND_SUFFIXES)
     for other in beside:
       sounds |= _files(other / person / video, _SOUND_SUFFIXES)

@@ -25,6 +25,7 @@ BLINK_WATCHED = 10.0
 LAG_FRAMES, LAG_SCORE = 2.0, 0.4
 MAX_SUSPECTS = 200  # Kept, the farthest off first.
 
+
 @dataclasses.dataclass(frozen=True)
 class Clip:
   """One clip as the report needs it; NaN where nobody knows.
