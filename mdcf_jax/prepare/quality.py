@@ -12,9 +12,10 @@ _SAMPLE_RATE = int(FPS) * SAMPLES_PER_FRAME
 _BLOCK, _HOP = 4 * _SAMPLE_RATE // 10, _SAMPLE_RATE // 10
 _QUIET, _GATE = -70.0, -10.0
 _MIN_FRAMES = 2 * int(FPS)
-# Openness of a mouth that does not speak, and dB between speech and pauses.
-_MIN_OPENING, _MIN_SWING = 0.004, 3.0
-_RANGE = 40.0
+# Variation of a mouth that does not speak, and of sound without syllables,
+# the latter as a part of its mean.
+_MIN_OPENING, _MIN_SWING = 0.004, 0.1
+_TREND = 2 * int(FPS) + 1
 
 
 def sharpness(frames: np.ndarray, face_box: np.ndarray) -> float:
@@ -74,11 +75,11 @@ def lag(
 ) -> tuple[float, float]:
   """How much later the sound is than the picture; crude.
 
-  The correlation of the mouth's opening with the level of the sound, both
-  without their slow changes, is largest where vowels meet open mouths. That
-  is a few frames wide, differs between speakers and languages, and says
-  little below a score of 0.4: it finds sound that is off by several frames,
-  and is no measure of lip synchrony.
+  The correlation of how fast the mouth opens with how fast the sound gets
+  louder is largest where syllables meet. A peak far from 0 rests on fewer
+  frames and counts that much less. The peak is a few frames wide, and below a
+  score of about 0.3 it may be chance: this finds sound that is off by several
+  frames, and is no measure of lip synchrony.
 
   Args:
     openness: `[T]`, see `media.faces.openness`, 25 a second.
@@ -87,8 +88,8 @@ def lag(
   Returns:
     lag: frames, positive where the sound comes late, at most 15.
     score: the correlation there, at most 1.
-    Both nan where there is too little to compare: less than two seconds, a
-    mouth that stays as it is, or sound without pauses or without end.
+    Both nan where there is too little to compare: less than two and a half
+    seconds, a mouth that stays as it is, silence or an even tone.
   """
   nothing = float('nan'), float('nan')
   if waveform is None:
@@ -98,14 +99,16 @@ def lag(
     return nothing
   mouth = np.asarray(openness, np.float64)[:count]
   level = _level(waveform, count)
-  if np.std(mouth) < _MIN_OPENING or np.std(level) < _MIN_SWING:
+  if np.std(mouth) < _MIN_OPENING or np.std(level) <= _MIN_SWING * np.mean(
+    level
+  ):
     return nothing
-  mouth, level = _without_trend(mouth), _without_trend(level)
+  mouth, level = _speed(mouth), _speed(level)
   scores = []
   for shift in range(-MAX_LAG, MAX_LAG + 1):
     first, last = max(0, -shift), min(count, count - shift)
     a, b = mouth[first:last], level[first + shift : last + shift]
-    scores.append(np.corrcoef(a, b)[0, 1])
+    scores.append((last - first) / count * _correlation(a, b))
   best = int(np.argmax(scores))
   return float(best - MAX_LAG), float(scores[best])
 
@@ -136,15 +139,20 @@ def _as_float(waveform: np.ndarray) -> np.ndarray:
 
 
 def _level(waveform: np.ndarray, count: int) -> np.ndarray:
-  """Level `[count]` of the sound in dB, its lowest 40 dB below its highest."""
+  """Root mean square `[count]` of the sound in each frame."""
   samples = _as_float(waveform)[: count * SAMPLES_PER_FRAME]
-  power = np.square(samples).reshape(count, -1).mean(axis=1)
-  level = 10 * np.log10(power + 1e-10)
-  return np.maximum(level, level.max() - _RANGE)
+  return np.sqrt(np.square(samples).reshape(count, -1).mean(axis=1))
 
 
-def _without_trend(values: np.ndarray) -> np.ndarray:
-  """Takes away the mean over a second around each value."""
-  window = np.ones(int(FPS))
-  sums = np.convolve(values, window, 'same')
-  return values - sums / np.convolve(np.ones(len(values)), window, 'same')
+def _speed(values: np.ndarray) -> np.ndarray:
+  """Change per frame of `values [T]`, over a few frames, without its trend."""
+  smooth = np.convolve(np.pad(values, 1, 'edge'), (0.25, 0.5, 0.25), 'valid')
+  speed = np.gradient(smooth)
+  window = np.ones(_TREND)
+  sums = np.convolve(speed, window, 'same')
+  return speed - sums / np.convolve(np.ones(len(speed)), window, 'same')
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+  a, b = a - a.mean(), b - b.mean()
+  return float(np.sum(a * b) / max(np.sqrt(np.sum(a**2) * np.sum(b**2)), 1e-12))

@@ -102,6 +102,14 @@ def test_lag_of_shifted_sound(speech, shift):
   assert found == shift and 0.5 < score <= 1
 
 
+def test_mouth_and_sound_that_have_nothing_to_do_with_each_other(speech):
+  """The score tells that a lag is chance."""
+  identity = synthetic.make_identity(6)
+  _, other = synthetic.make_motion(6, 150, identity.pitch_hz)
+  score = quality.lag(speech[0], other)[1]
+  assert score < 0.6 * quality.lag(*speech)[1]
+
+
 def test_too_little_to_compare(speech):
   mouth, waveform = speech
   for case in (

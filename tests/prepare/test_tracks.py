@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from mdcf_jax.media import faces, image
+from mdcf_jax.media import faces, image, video
 from mdcf_jax.prepare import tracks
 
 PORTRAIT = pathlib.Path(__file__).parents[2] / 'assets/portrait.png'
@@ -242,3 +242,20 @@ def test_box_of_a_known_stretch(model):
   assert x1 - x0 == pytest.approx((alone[2] - alone[0]) * 640 + 30, abs=6)
   assert tracks.face_box_of([np.zeros_like(other)], model_path=model) is None
   assert tracks.face_box_of([], model_path=model) is None
+
+
+def test_real_clips(test_data, model):
+  """Two shots, then the two people beside each other."""
+  paths = [
+    test_data / 'realset/av' / f'{name}_00.mp4' for name in ('macron', 'may')
+  ]
+  if not all(path.is_file() for path in paths):
+    pytest.skip(f'no clips in {test_data / "realset"}')
+  first, second = (list(video.iter_frames(p, max_frames=60)) for p in paths)
+  both = [np.concatenate(pair, axis=1) for pair in zip(first, second)]
+  wide = [np.pad(f, ((0, 0), (128, 128), (0, 0))) for f in first + second]
+  stretches, rejected = tracks.find_stretches(
+    wide + both, picture_height=256, model_path=model
+  )
+  assert sorted(times(stretches)) == [(0, 2.4), (2.4, 4.8)]
+  assert [(r.start, r.reason) for r in rejected] == [(4.8, 'two people')]
