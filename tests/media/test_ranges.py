@@ -1,7 +1,6 @@
 """Stretches of videos: the frames and the sound that the whole has there."""
 
 import fractions
-import itertools
 
 import av
 import numpy as np
@@ -20,7 +19,11 @@ KINDS = {
   'mov': ('mov', 'libx264', GOP | {'bf': '2'}),
   'refresh': ('mp4', 'libx264', GOP | {'x264opts': 'intra-refresh'}),
   'hevc open': ('mp4', 'libx265', {'x265-params': 'keyint=30:open-gop=1'}),
-  'vp9': ('webm', 'libvpx-vp9', {'g': '30', 'deadline': 'realtime'}),
+  'vp9': (
+    'webm',
+    'libvpx-vp9',
+    {'g': '30', 'deadline': 'realtime', 'cpu-used': '8'},
+  ),
   'mpeg2 open': ('mkv', 'mpeg2video', {'g': '30', 'bf': '2'}),
   'mpeg4 avi': ('avi', 'mpeg4', {'g': '30', 'bf': '2'}),
   'ts': ('ts', 'libx264', GOP | {'bf': '2'}),
@@ -36,8 +39,10 @@ def textured(count: int, seed: int = 0):
     yield np.clip(numbered(index) + grain, 0, 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize('first', [0, 40])
-@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize(
+  ('kind', 'first'),
+  [*((kind, 0) for kind in KINDS), ('mp4', 40), ('mkv open', 40), ('ts', 40)],
+)
 def test_a_stretch_has_the_frames_of_the_whole(tmp_path, kind, first):
   """Bit for bit, wherever it starts; also where the file's clock is not 0."""
   suffix, codec, options = KINDS[kind]
@@ -54,7 +59,7 @@ def test_a_stretch_has_the_frames_of_the_whole(tmp_path, kind, first):
   except (av.error.FFmpegError, av.codec.codec.UnknownCodecError) as error:
     pytest.skip(f'{codec} is not here: {error}')
   whole = list(video.iter_frames(path))
-  for start in range(0, 160, 7):
+  for start in (0, 3, 24, 25, 26, 37, 50, 61, 74, 88, 99, 124, 159):
     stretch = video.iter_frames(
       path, start=start / 25, end=start / 25 + 0.2, fps=25
     )
@@ -341,14 +346,7 @@ TIMES = {
 @pytest.mark.parametrize('rate', TIMES)
 @pytest.mark.parametrize(
   ('suffix', 'video_late', 'sound_late'),
-  [
-    ('mp4', 0.0, 0.0),
-    ('mp4', 0.0, 0.4),
-    ('mp4', 0.3, 0.0),
-    ('mov', 0.3, 0.1),
-    ('mkv', 0.5, 0.0),
-    ('mkv', 0.0, 0.5),
-  ],
+  [('mp4', 0.0, 0.4), ('mp4', 0.3, 0.0), ('mov', 0.3, 0.1), ('mkv', 0.0, 0.5)],
 )
 def test_flash_and_click(tmp_path, rate, suffix, video_late, sound_late):
   """A white picture and a click at its time stay together: 0 frames apart."""
@@ -377,21 +375,22 @@ def test_flash_and_click(tmp_path, rate, suffix, video_late, sound_late):
     sound_rate=44100,
     sound_start=sound_late,
   )
-  for (index, flash), start in itertools.product(
-    enumerate(FLASHES), (0.0, 0.6, 2.0, 5.48)
-  ):
-    shown = seconds[flashes[index]]
-    if not start + 0.1 < shown < start + 2.8:
-      continue
-    frames = video.iter_frames(path, start=start, end=start + 3)
-    light = [float(frame.mean()) for frame in frames]
-    waveform = audio.read_video_audio(path, start=start, end=start + 3)
-    near = round((shown - start) * 25)
-    low = max(0, near - 4)
-    seen = low + int(np.argmax(np.array(light[low : near + 5]) > 135))
-    loud = np.abs(waveform[low * 640 : (near + 5) * 640])
-    heard = low + int(np.argmax(loud > 0.5 * loud.max())) / 640
-    # What is shown at a time came since the time before, or up to 1.5 ms
-    # later, which Matroska's rounding may make: the click is heard then.
-    assert low < seen < low + 8
-    assert -0.05 < seen - heard < 1.0, (flash, seen, heard)
+  for start, end in [(0.0, None), (0.6, 3.6), (2.0, 5.0), (5.48, 7.0)]:
+    frames = video.iter_frames(path, start=start, end=end)
+    light = np.array([float(frame.mean()) for frame in frames])
+    waveform = audio.read_video_audio(path, start=start, end=end)
+    inside = [
+      shown - start
+      for shown in seconds[flashes]
+      if start < shown < (end or 8) - 0.2
+    ]
+    assert inside
+    for shown in inside:
+      low = max(0, round(shown * 25) - 4)
+      seen = low + int(np.argmax(light[low : low + 9] > 135))
+      loud = np.abs(waveform[low * 640 : (low + 9) * 640])
+      heard = low + int(np.argmax(loud > 0.5 * loud.max())) / 640
+      # What is shown at a time came since the time before, or up to 1.5 ms
+      # later, which Matroska's rounding may make: the click is heard then.
+      assert low < seen < low + 8
+      assert -0.05 < seen - heard < 1.0, (start, seen, heard)
