@@ -127,7 +127,7 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--min_sharpness',
     type=float,
-    default=0.0,
+    default=0.005,
     help='of the face; report.html shows how the clips are distributed',
   )
 

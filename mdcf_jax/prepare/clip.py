@@ -44,7 +44,7 @@ class Settings:
   resolution: int = 256
   min_seconds: float = 1.0
   min_face: int = 64
-  min_sharpness: float = 0.0
+  min_sharpness: float = 0.005
   face_model: str | None = None
   hubert: str | None = None
 

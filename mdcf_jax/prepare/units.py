@@ -11,7 +11,6 @@ import random
 import re
 from collections.abc import Iterable
 
-
 VIDEO_SUFFIXES = '.mp4', '.mov', '.mkv', '.webm', '.avi', '.m4v', '.flv', '.ts'
 
 
