@@ -11,7 +11,9 @@ import pytest
 from mdcf_jax.data import records
 from mdcf_jax.prepare import clip, units
 
-SETTINGS = clip.Settings(resolution=32, min_seconds=0.4, min_face=0)
+SETTINGS = clip.Settings(
+  resolution=32, min_seconds=0.4, min_face=0, min_sharpness=0
+)
 
 
 def _unit(path, **changes):
@@ -68,7 +70,9 @@ def test_a_window_is_cut_out(drawn_faces, write_video, tmp_path):
   for name, framing in (('all', units.Centre()), ('part', window)):
     unit = _unit(tmp_path / 'a.mp4', id=name, framing=framing)
     assert clip.prepare_unit(unit, tmp_path, SETTINGS)['records']
-  settings = clip.Settings(resolution=64, min_seconds=0.4, min_face=0)
+  settings = clip.Settings(
+    resolution=64, min_seconds=0.4, min_face=0, min_sharpness=0
+  )
   unit = _unit(tmp_path / 'a.mp4', id='large')
   clip.prepare_unit(unit, tmp_path, settings)
   large, part = (
@@ -185,7 +189,10 @@ def test_limits(drawn_faces, write_video, tmp_path):
     (dict(min_sharpness=1e6), 'too blurred'),
     (dict(min_seconds=1.0), 'only 12 frames'),
   ):
-    settings = dict(resolution=32, min_seconds=0.4, min_face=0) | changes
+    settings = (
+      dict(resolution=32, min_seconds=0.4, min_face=0, min_sharpness=0)
+      | changes
+    )
     unit = _unit(tmp_path / 'a.mp4', id=f'unit{len(reason)}')
     outcome = clip.prepare_unit(unit, tmp_path, clip.Settings(**settings))
     assert not outcome['records']

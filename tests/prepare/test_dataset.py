@@ -13,7 +13,9 @@ from mdcf_jax.data import builder, records
 from mdcf_jax.errors import InputError
 from mdcf_jax.prepare import clip, dataset, folder, units, work_folder, workers
 
-SETTINGS = clip.Settings(resolution=32, min_seconds=0.4, min_face=0)
+SETTINGS = clip.Settings(
+  resolution=32, min_seconds=0.4, min_face=0, min_sharpness=0
+)
 
 
 @pytest.fixture
