@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mdcf_jax.errors import InputError
-from mdcf_jax.media.audio import check_file
+from mdcf_jax.media.files import check_file
 
 logger = logging.getLogger(__name__)
 

@@ -92,7 +92,7 @@ def decode(path: pathlib.Path, stretch: Stretch, rate: int) -> Piece | None:
       other = stack.enter_context(open_media(path))
       found = _search(other, path, first, start, end, rate)
     if found is None:
-      sound = _Sound()
+      sound = _Sound(first)
       for frame in itertools.chain([head], frames):
         if _time(frame) >= end:
           break
@@ -214,12 +214,12 @@ class _Sound:
   What is missing between them, as their time stamps tell, becomes silence.
 
   Attributes:
-    first: what the first frame says of the whole; None before it.
+    first: what the first frame of the stream says of the whole.
     length: samples so far.
     missing: samples that silence stands for.
   """
 
-  def __init__(self, first: _First | None = None):
+  def __init__(self, first: _First):
     self.first = first
     self.length = 0
     self.missing = 0
@@ -232,8 +232,6 @@ class _Sound:
     """Adds a frame, after silence if it is late."""
     import av
 
-    if self.first is None:
-      self.first = _First.of(frame)
     if self._start is None:
       self._start = float(np.nan_to_num(_time(frame)))
     kind = frame.format.name, frame.layout.name, frame.sample_rate
@@ -250,7 +248,8 @@ class _Sound:
   def finish(self) -> np.ndarray:
     """Returns everything, `[samples, channels]`."""
     self._flush()
-    return np.concatenate(self._pieces)[self._drop :]
+    silence = np.zeros((0, self.first.channels), np.float32)
+    return np.concatenate([silence, *self._pieces])[self._drop :]
 
   def drop(self, samples: int) -> None:
     """Leaves out that many samples at the beginning."""

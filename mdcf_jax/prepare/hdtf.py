@@ -92,7 +92,7 @@ def find_units(
     if path is None:
       missing[f'{video}.mp4'] = read.addresses[video]
       continue
-    framing = clip.window if way == 'window' else None
+    window = clip.window if way == 'window' else None
     unit = Unit(
       id=clip.id,
       path=str(path),
@@ -102,7 +102,7 @@ def find_units(
       split=splits.get(clip.id, ''),
       start=clip.start,
       end=clip.end,
-      framing=framing or FaceSquare(clip.ratio or ratio),
+      framing=window or FaceSquare(clip.ratio or ratio),
     )
     units.append(unit)
   return Listing(units, list(missing.items()), odd)
