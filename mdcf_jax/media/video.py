@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 # Containers write times in milliseconds, so a frame may seem this much late.
 _TOLERANCE = 1.5e-3
+_BEFORE_MIDDLE = 1e-3
 _CUT_OFF = 'the end is missing'
 # Seconds of video that decode faster than a file is searched.
 _NEAR = 1.0
@@ -133,9 +134,10 @@ def iter_frames(
   box: Sequence[float] | None = None,
   height: int | None = None,
 ) -> Iterator[np.ndarray]:
-  """Yields the frames `[H, W, 3]` uint8 shown at times start + k / fps.
+  """Yields the frames `[H, W, 3]` uint8 of times start + k / fps.
 
-  Rates other than `fps`, and variable ones, are met by true time: a frame is
+  The frame of a time is the one shown (almost) half of 1 / fps later: on the
+  average over other rates it is then neither early nor late. Rates other than `fps`, and variable ones, are met by true time: a frame is
   dropped or repeated, never blended. Rotation and pixel shape stored in the
   file are applied. Times are in seconds after the first frame, and a stretch
   has the frames that the whole video has at these times; where the container
@@ -161,11 +163,14 @@ def iter_frames(
   path = check_file(path)
   convert = Converter(resolution, box, height)
   times = _times(start, end, fps, max_frames)
+  # Not quite half: of twice the rate, every second frame is at the right time.
+  middle = 0.5 / fps - _BEFORE_MIDDLE
   due = next(times, None)
   shown, over = None, 0.0
   for frame, time, duration, shape in _decode(path, start):
     # The last picture is shown until the next one's time.
-    while shown is not None and due is not None and due < time - _TOLERANCE:
+    soon = time - middle
+    while shown is not None and due is not None and due < soon:
       yield convert(*shown)
       due = next(times, None)
     if due is None:

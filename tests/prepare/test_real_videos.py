@@ -37,8 +37,8 @@ def people():
   ]
 
 
-def _prepare(path, framing=FaceSquare(), settings=SETTINGS):
-  (unit,) = folder.find_units(path.parent, framing)
+def _prepare(path, framing=None, settings=SETTINGS):
+  (unit,) = folder.find_units(path.parent, framing or FaceSquare())
   work = path.parent / 'work'
   work.mkdir(exist_ok=True)
   outcome = clip.prepare_unit(unit, work, settings)
