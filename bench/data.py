@@ -127,8 +127,8 @@ def print_pipeline(phase: str, args: argparse.Namespace) -> None:
     )
   memory = [f'{size:.0f}' for size in found['rss_mib']]
   print(
-    f'{text}; memory at the start, after 1 and 2 epochs of '
-    f'{found["clips"]} clips: {", ".join(memory)} MiB',
+    f'{text}; memory at the start, after 1, 2 and {2 + args.repeats} epochs '
+    f'of {found["clips"]} clips: {", ".join(memory)} MiB',
     flush=True,
   )
 
@@ -161,6 +161,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     samples = epoch * config.batch_size
     rates.append(samples / (time.perf_counter() - wall))
     costs.append((time.process_time() - cpu) / samples)
+  memory.append(_memory())
   rate, cost = statistics.median(rates), statistics.median(costs)
   return dict(
     samples_per_s=rate,
