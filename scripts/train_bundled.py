@@ -205,6 +205,7 @@ def prepare(args: argparse.Namespace) -> None:
   call(
     *(sys.executable, '-m', 'mdcf_jax.cli.main', 'prepare'),
     *('--manifest', manifest, '--output', args.data),
+    *('--crop', 'none'),  # They are finished crops.
   )
 
 
