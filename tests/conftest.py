@@ -6,10 +6,17 @@ import sys
 
 os.environ['JAX_PLATFORMS'] = os.environ.get('MDCF_TEST_PLATFORM', 'cpu')
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-# Eight virtual devices, so that every mesh can be tried on any machine.
-_FLAG = '--xla_force_host_platform_device_count'
-if _FLAG not in os.environ.get('XLA_FLAGS', ''):
-  os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {_FLAG}=8'
+_FLAGS = {
+  # Eight virtual devices, so that every mesh can be tried on any machine.
+  '--xla_force_host_platform_device_count': 8,
+  # Tests compile much and compute little.
+  '--xla_backend_optimization_level': 0,
+}
+for _name, _value in _FLAGS.items():
+  if _name not in os.environ.get('XLA_FLAGS', ''):
+    os.environ['XLA_FLAGS'] = (
+      f'{os.environ.get("XLA_FLAGS", "")} {_name}={_value}'
+    )
 
 # `configs` lies beside the package and is not installed with it.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
