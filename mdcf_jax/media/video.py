@@ -136,12 +136,14 @@ def iter_frames(
 ) -> Iterator[np.ndarray]:
   """Yields the frames `[H, W, 3]` uint8 of times start + k / fps.
 
-  The frame of a time is the one shown (almost) half of 1 / fps later: on the
-  average over other rates it is then neither early nor late. Rates other than `fps`, and variable ones, are met by true time: a frame is
-  dropped or repeated, never blended. Rotation and pixel shape stored in the
-  file are applied. Times are in seconds after the first frame, and a stretch
-  has the frames that the whole video has at these times; where the container
-  has an index, what comes before is not decoded.
+  Rates other than `fps`, and variable ones, are met by true time: a frame is
+  dropped or repeated, never blended. The frame of a time is the one shown
+  (almost) half of 1 / fps later, which is on the average neither early nor
+  late. Rotation and pixel shape stored in the file are applied.
+
+  Times are in seconds after the first frame, and a stretch has the frames that
+  the whole video has at these times; where the container has an index, what
+  comes before is not decoded.
 
   Args:
     path: any file that FFmpeg reads.
