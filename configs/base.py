@@ -164,6 +164,9 @@ def _data() -> ConfigDict:
   data.pose_smoothing = 0.0  # Of a window's poses, by a Gaussian; in frames.
   # Change of voice and microphone of log-mel; 1 is usual.
   data.audio_jitter = 0.0
+  # Diffusion, PBNet: clips whose sound is surely off by more frames than that
+  # are left out; what is looked for is at most 15.
+  data.max_lag = 15.0
   data.balance_identities = True  # Draw the identity first, then the clip.
   data.keys = ()  # Arrays of a batch; (): those that the phase needs.
   data.num_threads = 4  # Threads that read and decode ahead.

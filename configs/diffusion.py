@@ -32,6 +32,7 @@ def get_config(variant: str = 'base') -> ConfigDict:
     config.loss.mouth_weight = 1.0
     config.loss.opening_weight = 0.3
     config.data.audio_jitter = 1.0
+    config.data.max_lag = 4.0  # In frames: sound that is late teaches nothing.
     # An estimate of the pose knows the jaw; then the sound is not listened to.
     config.data.pose_smoothing = 3.0
     config.batch_size = 16

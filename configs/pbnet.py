@@ -27,6 +27,7 @@ def get_config(variant: str = 'base') -> ConfigDict:
     config.batch_size = 16
     config.data.num_frames = 125
     config.data.audio_jitter = 1.0
+    config.data.max_lag = 4.0  # In frames: sound that is late teaches nothing.
     config.optimizer.learning_rate = 1e-3
     config.total_steps = 3000
   if config.size == 'tiny':

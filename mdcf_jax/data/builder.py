@@ -38,6 +38,7 @@ class ClipInfo:
   identity: str
   num_frames: int
   has_audio: bool
+  lag: float = 0.0  # Of the sound in frames, where that is sure.
 
 
 def features(hubert: int | None = None) -> tfds.features.FeaturesDict:
@@ -262,6 +263,7 @@ def _scan(folder: pathlib.Path, split: str) -> list[ClipInfo]:
         record['identity'],
         len(record['frames']),
         records.has_audio(record),
+        records.sure_lag(record),
       )
     )
   return infos

@@ -13,6 +13,7 @@
     color_jitter=0.1,  # Relative change of brightness, contrast, colour.
     pose_smoothing=0.0,  # Of windows, see `transforms.smooth`; in frames.
     audio_jitter=0.0,  # Change of voice and microphone of log-mel; usual: 1.
+    max_lag=15.0,  # Of the sound in frames; clips beyond are left out.
     balance_identities=True,  # Draw the identity uniformly, then the clip.
     keys=(),  # Arrays of a batch; () means those that the phase needs.
     num_threads=4,  # Threads that read and decode ahead.
@@ -236,7 +237,10 @@ def group_clips(config: Any, infos: Sequence[Any]) -> list[np.ndarray]:
   """
   needs_audio = config.phase in ('diffusion', 'pbnet')
   usable = [
-    i for i, info in enumerate(infos) if info.has_audio or not needs_audio
+    i
+    for i, info in enumerate(infos)
+    if not needs_audio
+    or (info.has_audio and abs(info.lag) <= config.data.max_lag)
   ]
   if not usable:
     raise InputError(

@@ -41,6 +41,8 @@ QUALITY = (
   *('source_fps', 'face_pixels', 'sharpness', 'loudness'),
   *('lag', 'lag_score'),
 )
+# Lags that are less sure than that say nothing.
+LAG_SCORE = 0.4
 NUMBERS = ('fps', *QUALITY)
 ARRAYS = {
   'waveform': (np.int16, (None,)),
@@ -121,6 +123,11 @@ def unknown_quality() -> dict[str, float]:
 def has_audio(record: Mapping[str, Any]) -> bool:
   """Whether sound came with the clip."""
   return len(record['mel']) > 0
+
+
+def sure_lag(record: Mapping[str, Any]) -> float:
+  """Frames that the sound is late; 0 where the measure is not sure."""
+  return float(record['lag']) if record['lag_score'] >= LAG_SCORE else 0.0
 
 
 def from_source(example: Mapping[str, Any]) -> dict[str, Any]:

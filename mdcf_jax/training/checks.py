@@ -42,7 +42,7 @@ _RULES: tuple[tuple[tuple[str, ...], str, Callable[[Any], bool]], ...] = (
       *('optimizer.learning_rate', 'optimizer.weight_decay'),
       *('optimizer.warmup_steps', 'optimizer.clip_norm'),
       *('data.num_threads', 'data.prefetch', 'data.cache_gb'),
-      'data.pose_smoothing',
+      *('data.pose_smoothing', 'data.max_lag'),
     ),
     'at least 0',
     lambda x: 0 <= x < math.inf,

@@ -76,6 +76,11 @@ def test_index_has_the_order_of_the_source(dataset):
   assert not builder.read_index(dataset, 'val')[0].has_audio
 
 
+def test_only_a_sure_lag_counts():
+  for score, lag in ((0.5, -5.0), (0.3, 0.0), (float('nan'), 0.0)):
+    assert records.sure_lag({'lag': -5.0, 'lag_score': score}) == lag
+
+
 def test_dataset_without_an_index_is_read(dataset, tmp_path):
   copy = shutil.copytree(dataset, tmp_path / 'copy')
   next(copy.rglob(builder.INDEX)).unlink()

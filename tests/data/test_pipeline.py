@@ -195,6 +195,16 @@ def test_clips_without_sound_are_for_pairs_only():
     pipeline.group_clips(_config('diffusion'), infos[:1])
 
 
+def test_clips_with_late_sound_can_be_left_out():
+  lags = 0.0, 6.0, -3.0
+  infos = [builder.ClipInfo(str(x), 'a', 9, True, x) for x in lags]
+  for max_lag, kept in ((15.0, [0, 1, 2]), (4.0, [0, 2]), (0.0, [0])):
+    (group,) = pipeline.group_clips(_config('pbnet', max_lag=max_lag), infos)
+    assert group.tolist() == kept
+  (group,) = pipeline.group_clips(_config('fde', max_lag=0.0), infos)
+  assert group.tolist() == [0, 1, 2]
+
+
 def test_validation_is_not_augmented_and_has_other_people():
   config = _config(flip=True, min_zoom=0.3, color_jitter=0.9)
   plain = _config(flip=False, min_zoom=1.0, color_jitter=0.0, swap=False)

@@ -22,7 +22,7 @@ BLINK_PART, BLINK_SECONDS = 0.6, 0.5
 # Somebody seen for fewer seconds has no blink rate.
 BLINK_WATCHED = 10.0
 # Sound this many frames off is heard as such, if the measure is sure of it.
-LAG_FRAMES, LAG_SCORE = 2.0, 0.4
+LAG_FRAMES, LAG_SCORE = 2.0, records.LAG_SCORE
 MAX_SUSPECTS = 200  # Kept, the farthest off first.
 
 
