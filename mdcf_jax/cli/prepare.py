@@ -140,12 +140,12 @@ def run(args: argparse.Namespace) -> int:
   output = pathlib.Path(args.output).resolve()
   work_folder.check_output(output)
   units, files = _list_units(args)
-  from mdcf_jax.prepare import clip, dataset
+  from mdcf_jax.prepare import dataset, pieces
 
   plan = dataset.Plan(
     name='talking_heads' if args.collection == 'folder' else args.collection,
     units=units,
-    settings=clip.Settings(
+    settings=pieces.Settings(
       resolution=args.resolution,
       min_seconds=args.min_seconds,
       min_face=args.min_face,

@@ -1,56 +1,31 @@
 """One unit becomes records: find the stretches, frame them, describe them."""
 
+import contextlib
 import dataclasses
 import errno
 import io
-import itertools
-import json
+import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
-from mdcf_jax import speech
 from mdcf_jax.data import records
 from mdcf_jax.errors import InputError
-from mdcf_jax.media import audio, faces, video
+from mdcf_jax.media import faces, video
 from mdcf_jax.prepare import quality, tracks
+from mdcf_jax.prepare.pieces import Box, Piece, Settings, read_pieces
 from mdcf_jax.prepare.units import Centre, Unit, Window
 from mdcf_jax.prepare.work_folder import read_json, write_json
 
-MAX_FRAMES = 500  # Longer stretches become several records of 20 s.
 MIN_DETECTED = 0.5  # Of the frames; below that it is no talking head.
 ANALYSIS_HEIGHT = 360  # Of the pictures that cuts and faces are looked for in.
 _THUMBNAIL = 160  # Height in pixels of the picture of what was dropped.
 # A square picture of which the face's square takes this much is a finished
 # crop; cutting off a little more would only cost sharpness.
 _FINISHED_CROP = 0.6
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-  """What the records of a dataset are made with.
-
-  Attributes:
-    resolution: side of the frames, in pixels.
-    min_seconds: shorter stretches are dropped.
-    min_face: least height of the face, in pixels of the video.
-    min_sharpness: see `quality.sharpness`; 0 keeps all.
-    face_model: MediaPipe's file; None searches for it.
-    hubert: weights of HuBERT, for its features beside log-mel.
-  """
-
-  resolution: int = 256
-  min_seconds: float = 1.0
-  min_face: int = 64
-  min_sharpness: float = 0.005
-  face_model: str | None = None
-  hubert: str | None = None
-
-  @property
-  def min_frames(self) -> int:
-    return max(1, round(self.min_seconds * records.FPS))
+_MISSING_SECONDS = 1.0  # A video may be shorter than it says by so much.
 
 
 def prepare_unit(
@@ -63,9 +38,10 @@ def prepare_unit(
   `<id>.json`, which lists them and says what they were made from.
 
   Returns:
-    dict(records: names, frames: their number, dropped: dicts of start, end in
-    seconds, reason and picture (a name or None)). A unit that cannot be read
-    is dropped as a whole.
+    dict(records: dicts of name, start, end, frames and the quality figures;
+    dropped: dicts of start, end, reason and picture, a name or None). Times
+    are in seconds after the first frame of the video. A unit that cannot be
+    read is dropped as a whole.
 
   Raises:
     OSError: there is no space left for the records.
@@ -74,72 +50,143 @@ def prepare_unit(
   stored = read_json(done) or {}
   if stored.get('made_from') == made_from:
     return stored
-  outcome = dict(made_from=made_from, records=[], frames=0, dropped=[])
+  work = _Work(unit, folder, settings)
   try:
-    _prepare(unit, folder, settings, outcome)
+    work.do()
   except InputError as error:
-    _drop(outcome, unit, folder, str(error))
+    work.drop(str(error))
   except OSError as error:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
       raise
-    _drop(outcome, unit, folder, f'{unit.source}: {error}')
-    return outcome  # The next run may have better luck.
+    work.drop(f'{error}')
+    return work.outcome  # Not written: the next run may have better luck.
   except Exception as error:  # One odd clip must not stop a night's work.
-    reason = f'{unit.source}: {type(error).__name__}: {error}'
-    _drop(outcome, unit, folder, reason)
-    return outcome
-  write_json(done, outcome)
-  return outcome
-
-
-def _prepare(
-  unit: Unit, folder: pathlib.Path, settings: Settings, outcome: dict
-) -> None:
-  info = video.probe(unit.path)
-  for stretch in _stretches(unit, folder, settings, info, outcome):
-    box = _frame(unit, stretch, info, settings)
-    for piece in _read_pieces(unit, stretch, box, settings):
-      number = len(outcome['records'])
-      name = f'{unit.id}.{number}' if number else unit.id
-      try:
-        record = _to_record(unit, name, piece, box, info, settings)
-      except InputError as error:
-        _drop(outcome, unit, folder, str(error), piece)
-        continue
-      records.save(folder / f'{name}.npz', record)
-      outcome['records'].append(name)
-      outcome['frames'] += len(record['frames'])
+    work.drop(f'{type(error).__name__}: {error}')
+    return work.outcome
+  write_json(done, dict(made_from=made_from) | work.outcome)
+  return work.outcome
 
 
 def _made_from(unit: Unit) -> dict[str, Any]:
   """What tells a unit from another of its name, or a later version of it."""
-  files = [pathlib.Path(path) for path in (unit.path, unit.sound) if path]
-  stats = {str(p.resolve()): p.stat() for p in files if p.exists()}
-  unit = dataclasses.asdict(unit) | {'framing': repr(unit.framing), 'split': ''}
-  return dict(
-    unit=json.loads(json.dumps(unit)),
-    files={path: [s.st_size, s.st_mtime_ns] for path, s in stats.items()},
-  )
+  files = {}
+  for path in filter(None, (unit.path, unit.sound)):
+    with contextlib.suppress(OSError):
+      stat = os.stat(path)
+      files[os.path.realpath(path)] = [stat.st_size, stat.st_mtime_ns]
+  described = dataclasses.asdict(unit) | {'framing': repr(unit.framing)}
+  for name in ('path', 'sound', 'split', 'group'):  # No part of a record.
+    del described[name]
+  return dict(unit=described, files=files)
 
 
-def _drop(
-  outcome: dict,
-  unit: Unit,
-  folder: pathlib.Path,
-  reason: str,
-  piece: Any = None,
-) -> None:
-  """Notes a stretch that is not taken, with a picture of it."""
-  start = getattr(piece, 'start', unit.start)
-  end = getattr(piece, 'end', unit.end)
-  frame = getattr(piece, 'frame', None)
-  picture = None
-  if frame is not None:
-    picture = f'{unit.id}.dropped.{len(outcome["dropped"])}.jpg'
-    (folder / picture).write_bytes(_thumbnail(frame))
-  outcome['dropped'].append(
-    dict(start=start, end=end, reason=_one_line(reason), picture=picture)
-  )
+class _Work:
+  """What is done with one unit, and what came of it so far."""
+
+  def __init__(self, unit: Unit, folder: pathlib.Path, settings: Settings):
+    self.unit, self.folder, self.settings = unit, folder, settings
+    self.outcome: dict[str, Any] = dict(records=[], dropped=[])
+
+  def do(self) -> None:
+    """Writes the records."""
+    info = video.probe(self.unit.path)
+    for stretch in self._stretches(info):
+      try:
+        box = _frame(self.unit, stretch, info, self.settings)
+        for piece in self._pieces(stretch, box, info):
+          self._record(piece, box, info)
+      except InputError as error:  # Another stretch may do.
+        self.drop(str(error), stretch)
+
+  def drop(self, reason: str, piece: Any = None) -> None:
+    """Notes a stretch that is not taken, with a picture of it."""
+    unit, dropped = self.unit, self.outcome['dropped']
+    frame = getattr(piece, 'frame', None)
+    picture = None
+    if frame is not None:
+      picture = f'{unit.id}.dropped.{len(dropped)}.jpg'
+      (self.folder / picture).write_bytes(_thumbnail(frame))
+    dropped.append(
+      dict(
+        start=getattr(piece, 'start', unit.start),
+        end=getattr(piece, 'end', unit.end),
+        # The folder of the videos is nobody else's business.
+        reason=_one_line(reason.replace(unit.path, unit.source)),
+        picture=picture,
+      )
+    )
+
+  def _stretches(self, info: video.VideoInfo) -> list[tracks.Stretch]:
+    """What of the unit is to be taken; the rest is noted."""
+    unit, settings = self.unit, self.settings
+    if not unit.search:
+      return [tracks.Stretch(unit.start, unit.end, None)]
+    frames = _Counted(_analysis(unit, unit.start, unit.end))
+    stretches, rejected = tracks.find_stretches(
+      frames,
+      fps=records.FPS,
+      limits=tracks.Limits(
+        min_seconds=settings.min_seconds, min_face=settings.min_face
+      ),
+      picture_height=info.height,
+      model_path=settings.face_model,
+    )
+    for piece in rejected:
+      start, end = unit.start + piece.start, unit.start + piece.end
+      self.drop(piece.reason, dataclasses.replace(piece, start=start, end=end))
+    self._check_end(unit.start + frames.count / records.FPS, info)
+    return [
+      dataclasses.replace(s, start=unit.start + s.start, end=unit.start + s.end)
+      for s in stretches
+    ]
+
+  def _pieces(
+    self, stretch: tracks.Stretch, box: Box | None, info: video.VideoInfo
+  ) -> Iterator[Piece]:
+    """Yields the pieces of a stretch; a rest that is too short is noted."""
+    piece = None
+    for piece in read_pieces(self.unit, stretch, box, self.settings, info):
+      if len(piece.frames) >= self.settings.min_frames:
+        yield piece
+      elif piece.start > stretch.start:
+        self.drop(f'a rest of {len(piece.frames)} frames', piece)
+      else:
+        self.drop(f'only {len(piece.frames)} frames', piece)
+    if piece is not None and not self.unit.search:
+      self._check_end(piece.end, info)
+
+  def _check_end(self, seen: float, info: video.VideoInfo) -> None:
+    """Notes that a video is shorter than it, or the list of clips, says."""
+    expected = self.unit.end or info.duration
+    if expected and expected - seen > _MISSING_SECONDS:
+      rest = tracks.Rejected(seen, expected, '', None)
+      self.drop(f'the video breaks off: {seen:.1f} of {expected:.1f} s', rest)
+
+  def _record(self, piece: Piece, box: Box | None, info: video.VideoInfo):
+    """Writes one record, or notes why not."""
+    number = len(self.outcome['records'])
+    name = f'{self.unit.id}.{number}' if number else self.unit.id
+    try:
+      record = _to_record(self.unit, name, piece, box, info, self.settings)
+    except InputError as error:
+      self.drop(str(error), piece)
+      return
+    records.save(self.folder / f'{name}.npz', record)
+    figures = {key: record[key] for key in records.QUALITY}
+    frames = dict(start=piece.start, end=piece.end, frames=len(piece.frames))
+    self.outcome['records'].append(dict(name=name) | frames | figures)
+
+
+class _Counted:
+  """An iterable that knows how many it gave."""
+
+  def __init__(self, iterable: Iterable):
+    self._iterable, self.count = iterable, 0
+
+  def __iter__(self) -> Iterator:
+    for item in self._iterable:
+      self.count += 1
+      yield item
 
 
 def _one_line(text: str) -> str:
@@ -156,41 +203,13 @@ def _thumbnail(frame: np.ndarray) -> bytes:
   return buffer.getvalue()
 
 
-def _stretches(
-  unit: Unit,
-  folder: pathlib.Path,
-  settings: Settings,
-  info: video.VideoInfo,
-  outcome: dict,
-) -> list[tracks.Stretch]:
-  """What of a unit is to be taken; what is not is noted in `outcome`."""
-  if not unit.search:
-    return [tracks.Stretch(unit.start, unit.end, None)]
-  frames = video.iter_frames(
-    unit.path,
-    records.FPS,
-    start=unit.start,
-    end=unit.end,
-    height=ANALYSIS_HEIGHT,
+def _analysis(
+  unit: Unit, start: float, end: float | None
+) -> Iterator[np.ndarray]:
+  """Small pictures, to look for cuts and faces."""
+  return video.iter_frames(
+    unit.path, records.FPS, start=start, end=end, height=ANALYSIS_HEIGHT
   )
-  stretches, rejected = tracks.find_stretches(
-    frames,
-    fps=records.FPS,
-    limits=tracks.Limits(
-      min_seconds=settings.min_seconds, min_face=settings.min_face
-    ),
-    picture_height=info.height,
-    model_path=settings.face_model,
-  )
-  for piece in rejected:
-    _drop(outcome, unit, folder, piece.reason, piece)
-  return [
-    dataclasses.replace(s, start=unit.start + s.start, end=unit.start + s.end)
-    for s in stretches
-  ]
-
-
-Box = tuple[float, float, float, float]
 
 
 def _frame(
@@ -204,13 +223,7 @@ def _frame(
     return _window_box(unit.framing, aspect)
   face = stretch.face
   if face is None:
-    frames = video.iter_frames(
-      unit.path,
-      records.FPS,
-      start=stretch.start,
-      end=stretch.end,
-      height=ANALYSIS_HEIGHT,
-    )
+    frames = _analysis(unit, stretch.start, stretch.end)
     face = tracks.face_box_of(frames, model_path=settings.face_model)
   if face is None:
     raise InputError(f'{unit.source}: no face found')
@@ -230,79 +243,10 @@ def _window_box(window: Window, aspect: float) -> Box:
   return x0 / aspect, y0, (x0 + side) / aspect, y0 + side
 
 
-@dataclasses.dataclass(frozen=True)
-class _Piece:
-  """Up to MAX_FRAMES frames, in the square, with what is heard meanwhile.
-
-  Attributes:
-    start, end: seconds after the first frame of the video.
-    frames: `[T, R, R, 3]` uint8.
-    waveform: `[640 T]` float32; empty without sound.
-    features: of the sound, by their keys in a record.
-  """
-
-  start: float
-  end: float
-  frames: np.ndarray
-  waveform: np.ndarray
-  features: dict[str, np.ndarray]
-
-  @property
-  def frame(self) -> np.ndarray:
-    return self.frames[len(self.frames) // 2]
-
-
-def _read_pieces(
-  unit: Unit, stretch: tracks.Stretch, box: Box | None, settings: Settings
-) -> Iterator[_Piece]:
-  """Yields the pieces of a stretch.
-
-  A record is read as a whole, and so is a piece here: neither may grow with
-  the length of the video.
-  """
-  waveform = _read_sound(unit, stretch)
-  encode = speech.of_pieces(waveform, settings.hubert)
-  stream = video.iter_frames(
-    unit.path,
-    records.FPS,
-    settings.resolution,
-    start=stretch.start,
-    end=stretch.end,
-    box=box,
-  )
-  for first in itertools.count(step=MAX_FRAMES):
-    frames = list(itertools.islice(stream, MAX_FRAMES))
-    if len(frames) < settings.min_frames:
-      if first == 0:
-        raise InputError(f'{unit.source}: only {len(frames)} frames')
-      return
-    rows = slice(first, first + len(frames))
-    sound = waveform
-    if len(waveform):
-      samples = records.SAMPLES_PER_FRAME
-      sound = waveform[rows.start * samples : rows.stop * samples]
-      # Sound and picture of a file rarely end at the same instant.
-      sound = np.pad(sound, (0, len(frames) * samples - len(sound)))
-    yield _Piece(
-      start=stretch.start + rows.start / records.FPS,
-      end=stretch.start + rows.stop / records.FPS,
-      frames=np.stack(frames),
-      waveform=sound,
-      features=encode(sound, rows),
-    )
-
-
-def _read_sound(unit: Unit, stretch: tracks.Stretch) -> np.ndarray:
-  """What is heard in a stretch, `[samples]`; empty for a silent video."""
-  read = audio.read_audio if unit.sound else audio.read_video_audio
-  waveform = read(unit.sound or unit.path, start=stretch.start, end=stretch.end)
-  return np.zeros(0, np.float32) if waveform is None else waveform
-
-
 def _to_record(
   unit: Unit,
   name: str,
-  piece: _Piece,
+  piece: Piece,
   box: Box | None,
   info: video.VideoInfo,
   settings: Settings,

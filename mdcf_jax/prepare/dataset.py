@@ -1,9 +1,11 @@
 """Units become a dataset, with a report of what became of each."""
 
+import contextlib
 import csv
 import dataclasses
 import functools
 import logging
+import math
 import pathlib
 import shutil
 import sys
@@ -16,7 +18,7 @@ import numpy as np
 from mdcf_jax import speech
 from mdcf_jax.data import builder, records
 from mdcf_jax.errors import InputError
-from mdcf_jax.prepare import clip, report, work_folder, workers
+from mdcf_jax.prepare import clip, pieces, report, work_folder, workers
 from mdcf_jax.prepare.units import Unit, assign_splits
 
 logger = logging.getLogger(__name__)
@@ -40,7 +42,7 @@ class Plan:
 
   name: str
   units: Sequence[Unit]
-  settings: clip.Settings = clip.Settings()
+  settings: pieces.Settings = pieces.Settings()
   val_fraction: float = 0.1
   seed: int = 0
   num_workers: int = 1
@@ -62,28 +64,52 @@ def make_dataset(plan: Plan, output: pathlib.Path) -> None:
       stays in the work folder.
   """
   work_folder.check_output(output)
+  _check_ids(plan.units)
   with work_folder.open_work(output, _identify(plan)) as work:
-    began = time.monotonic()
-    outcomes = _work(plan, work / 'clips', output)
-    num_frames = sum(x['frames'] for x in outcomes.values())
-    _log_speed(len(plan.units), num_frames, time.monotonic() - began)
-    kept = [unit for unit in plan.units if outcomes[unit.id]['records']]
-    if not kept:
-      raise InputError(_nothing(plan, outcomes))
-    dataset = work / 'dataset'
-    shutil.rmtree(dataset, ignore_errors=True)
-    try:
-      _write(plan, kept, outcomes, work, dataset)
-    except OSError as error:
-      raise InputError(
-        f'{output}: cannot be written ({error}); run the same command again '
-        'to go on'
-      ) from error
-    work_folder.publish(dataset, output)
+    if not work_folder.was_publishing(work):
+      outcomes = _work(plan, work / 'clips', output)
+      _build(plan, outcomes, work, output)
+    work_folder.publish(work, output)
     shutil.rmtree(work)
+  logger.info('%s: see report.html in it', output)
+
+
+def _check_ids(units: Sequence[Unit]) -> None:
+  """Raises InputError if two units would be one file."""
+  seen: dict[str, Unit] = {}
+  for unit in units:
+    other = seen.setdefault(unit.id, unit)
+    if other is not unit:
+      raise InputError(f'{unit.source} and {other.source} have one name')
+
+
+def _build(
+  plan: Plan,
+  outcomes: Mapping[str, dict[str, Any]],
+  work: pathlib.Path,
+  output: pathlib.Path,
+) -> None:
+  """Writes what was prepared as a dataset, in the work folder.
+
+  Raises:
+    InputError: there is nothing, or it cannot be written.
+  """
+  kept = [unit for unit in plan.units if outcomes[unit.id]['records']]
+  if not kept:
+    raise InputError(_nothing(plan, outcomes))
+  dataset = work / work_folder.DATASET
+  shutil.rmtree(dataset, ignore_errors=True)
+  try:
+    _write(plan, outcomes, work, dataset)
+  # array_record raises RuntimeError where there is no space.
+  except (OSError, RuntimeError) as error:
+    raise InputError(
+      f'{output}: cannot be written ({" ".join(str(error).split())[:200]}); '
+      'run the same command again to go on'
+    ) from error
   logger.info(
-    '%s: %d clips of %d videos; %d videos gave none; see report.html in it',
-    *(output, sum(len(outcomes[u.id]['records']) for u in kept), len(kept)),
+    '%d clips of %d videos; nothing of %d videos',
+    *(sum(len(outcomes[u.id]['records']) for u in kept), len(kept)),
     len(plan.units) - len(kept),
   )
 
@@ -108,21 +134,26 @@ def _work(
     if isinstance(result, Exception):
       raise result
   task = functools.partial(clip.prepare_unit, folder=folder, settings=settings)
-  outcomes = {}
+  done = sum((folder / f'{unit.id}.json').exists() for unit in plan.units)
+  if done:
+    logger.info('%d of %d videos are done already', done, len(plan.units))
+  bar = tqdm(total=len(plan.units), initial=done, desc='prepare', unit='video')
+  outcomes, num_frames, began = {}, 0, time.monotonic()
   results = workers.work_on(plan.units, task, plan.num_workers, log)
-  bar = tqdm(results, total=len(plan.units), desc='prepare', unit='video')
-  with bar:
-    for unit, result in bar:
-      if isinstance(result, OSError):
+  with contextlib.closing(results), bar:
+    for unit, result in results:
+      if isinstance(result, OSError | workers.NoWorker):
         raise InputError(
-          f'{output}: cannot be written ({result}); {len(outcomes)} of '
-          f'{len(plan.units)} videos are done, run the same command again to '
-          'go on'
+          f'{output}: {result}; {len(outcomes)} of {len(plan.units)} videos '
+          'are done, run the same command again to go on'
         ) from result
-      outcomes[unit.id] = _outcome(unit, result)
-      if not outcomes[unit.id]['records']:
-        reason = _reason(outcomes[unit.id])
-        tqdm.write(f'mdcf: left out: {reason}', file=sys.stderr)
+      outcomes[unit.id] = outcome = _outcome(unit, result)
+      num_frames += sum(record['frames'] for record in outcome['records'])
+      bar.update(len(outcomes) > done)
+      if not outcome['records']:
+        tqdm.write(f'mdcf: left out: {_reason(unit, outcome)}', file=sys.stderr)
+  if not done:  # What was done before took no time now.
+    _log_speed(len(plan.units), num_frames, time.monotonic() - began)
   return outcomes
 
 
@@ -137,20 +168,23 @@ def _outcome(unit: Unit, result: Any) -> dict[str, Any]:
   """What `prepare_unit` returned, or the same for a unit that failed."""
   if not isinstance(result, Exception):
     return result
-  reason = f'{unit.source}: {result}'
+  reason = str(result)
   dropped = dict(start=unit.start, end=unit.end, reason=reason, picture=None)
-  return dict(records=[], frames=0, dropped=[dropped])
+  return dict(records=[], dropped=[dropped])
 
 
-def _reason(outcome: Mapping[str, Any]) -> str:
-  return outcome['dropped'][0]['reason'] if outcome['dropped'] else 'no frames'
+def _reason(unit: Unit, outcome: Mapping[str, Any]) -> str:
+  """Why a unit gave nothing, with its name."""
+  reasons = [entry['reason'] for entry in outcome['dropped']] or ['no frames']
+  named = unit.source in reasons[0]
+  return reasons[0] if named else f'{unit.source}: {reasons[0]}'
 
 
 def _nothing(plan: Plan, outcomes: Mapping[str, dict]) -> str:
   first = plan.units[0]
   return (
     f'none of the {len(plan.units)} videos can be used; the first: '
-    f'{_reason(outcomes[first.id])}'
+    f'{_reason(first, outcomes[first.id])}'
   )
 
 
@@ -164,23 +198,27 @@ def _log_speed(num_units: int, num_frames: int, seconds: float) -> None:
 
 def _write(
   plan: Plan,
-  kept: Sequence[Unit],
   outcomes: Mapping[str, dict[str, Any]],
   work: pathlib.Path,
   dataset: pathlib.Path,
 ) -> None:
   """Writes the dataset, its table, its texts and its report."""
-  splits = assign_splits(kept, plan.val_fraction, plan.seed)
+  splits = assign_splits(
+    plan.units,
+    plan.val_fraction,
+    plan.seed,
+    kept=lambda unit: bool(outcomes[unit.id]['records']),
+  )
   paths = {
     split: [
-      work / 'clips' / f'{name}.npz'
+      work / 'clips' / f'{record["name"]}.npz'
       for unit in units
-      for name in outcomes[unit.id]['records']
+      for record in outcomes[unit.id]['records']
     ]
     for split, units in splits.items()
   }
   builder.build(paths, dataset, name=plan.name)
-  _write_table(dataset / 'clips.csv', plan.units, outcomes)
+  _write_table(dataset / 'clips.csv', plan.units, splits, outcomes)
   for name, text in plan.files.items():
     (dataset / name).write_text(text, encoding='utf-8')
   dropped = [
@@ -223,19 +261,42 @@ def _to_dropped(
   )
 
 
+_COLUMNS = (
+  *('id', 'file', 'identity', 'split', 'start', 'end', 'frames'),
+  *(*records.QUALITY, 'left_out'),
+)
+
+
 def _write_table(
-  path: pathlib.Path, units: Sequence[Unit], outcomes: Mapping[str, dict]
+  path: pathlib.Path,
+  units: Sequence[Unit],
+  splits: Mapping[str, Sequence[Unit]],
+  outcomes: Mapping[str, dict],
 ) -> None:
   """One row per clip, and one per stretch that was not taken."""
+  split_of: dict[str, str] = {}
+  for split, members in splits.items():
+    for unit in members:
+      split_of[unit.id] = f'{split_of.get(unit.id, "")} {split}'.strip()
   with open(
     path, 'w', newline='', encoding='utf-8', errors='backslashreplace'
   ) as f:
-    writer = csv.writer(f)
-    writer.writerow(('id', 'file', 'identity', 'start', 'end', 'left_out'))
+    writer = csv.DictWriter(f, _COLUMNS, restval='')
+    writer.writeheader()
     for unit in units:
-      row = unit.source, unit.identity
-      for name in outcomes[unit.id]['records']:
-        writer.writerow((name, *row, '', '', ''))
+      whose = dict(file=unit.source, identity=unit.identity)
+      for record in outcomes[unit.id]['records']:
+        cells = {key: _short(record[key]) for key in record if key != 'name'}
+        cells |= dict(id=record['name'], split=split_of[unit.id])
+        writer.writerow(whose | cells)
       for entry in outcomes[unit.id]['dropped']:
-        times = entry['start'], entry['end']
-        writer.writerow((unit.id, *row, *times, entry['reason']))
+        times = {key: _short(entry[key]) for key in ('start', 'end')}
+        cells = dict(id=unit.id, left_out=entry['reason'])
+        writer.writerow(whose | times | cells)
+
+
+def _short(value: float | None) -> str:
+  """A number without digits that say nothing; '' if it is not known."""
+  if value is None or math.isnan(value):
+    return ''
+  return f'{round(value, 4):g}' if abs(value) < 1e6 else f'{value:g}'

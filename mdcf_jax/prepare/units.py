@@ -7,9 +7,8 @@ for all. Times are in seconds after the video's first frame.
 import dataclasses
 import hashlib
 import os
-import random
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 VIDEO_SUFFIXES = '.mp4', '.mov', '.mkv', '.webm', '.avi', '.m4v', '.flv', '.ts'
 
@@ -87,15 +86,22 @@ def safe_id(source: str) -> str:
 
 
 def assign_splits(
-  units: Iterable[Unit], val_fraction: float, seed: int
+  units: Iterable[Unit],
+  val_fraction: float,
+  seed: int,
+  kept: Callable[[Unit], bool] = lambda _: True,
 ) -> dict[str, list[Unit]]:
-  """Divides units into 'train' and 'val' by their groups.
+  """Divides the units that are kept into 'train' and 'val' by their groups.
 
   Units that have a split keep it. Of the other groups, a seeded draw takes
-  `val_fraction` for validation: at least one when there are two. The units of
-  a lone group are divided among themselves, and a lone unit is in both.
+  `val_fraction` for validation, but neither none nor all when there are two.
+  It draws of all units, so that who is left out decides nothing for the rest.
+  The units of a lone group are divided among themselves, and a lone unit is in
+  both.
   """
   units = list(units)
+  drawn = [unit for unit in units if not unit.split]
+  units = [unit for unit in units if kept(unit)]
   splits = {
     split: [unit for unit in units if unit.split == split]
     for split in ('train', 'val')
@@ -103,17 +109,28 @@ def assign_splits(
   open_units = [unit for unit in units if not unit.split]
   if not open_units or val_fraction == 0:
     return {**splits, 'train': splits['train'] + open_units}
-  group = {unit.id: unit.group for unit in open_units}
-  if len(set(group.values())) == 1 and not any(splits.values()):
+  group = {unit.id: unit.group for unit in drawn}
+  alone = len({group[unit.id] for unit in open_units}) == 1
+  if alone and not any(splits.values()):
+    if len(open_units) == 1:
+      return {'train': open_units, 'val': open_units}
     group = {unit.id: unit.id for unit in open_units}
-  names = sorted(set(group.values()))
-  if len(names) == 1 and not any(splits.values()):
-    return {'train': open_units, 'val': open_units}
-  random.Random(seed).shuffle(names)
-  num_val = max(1, round(val_fraction * len(names)))
-  if len(names) == 1:
-    num_val = 0 if splits['val'] else 1
-  val_names = set(names[:num_val])
+    alone = False
+  ranked = sorted(set(group.values()), key=lambda name: _draw(seed, name))
+  val_names = set(ranked[: max(1, round(val_fraction * len(ranked)))])
+  present = {group[unit.id] for unit in open_units}
+  present = [name for name in ranked if name in present]
+  if alone:
+    val_names = set() if splits['val'] else set(present)
+  elif not val_names & set(present):
+    val_names = {present[0]}
+  elif val_names >= set(present):
+    val_names = set(present[:-1])
   for unit in open_units:
     splits['val' if group[unit.id] in val_names else 'train'].append(unit)
   return splits
+
+
+def _draw(seed: int, name: str) -> bytes:
+  """A number that a name has whichever others there are."""
+  return hashlib.sha256(f'{seed} {name}'.encode()).digest()

@@ -14,12 +14,16 @@ from mdcf_jax.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 3  # Of what a unit leaves in the folder.
+FORMAT = 4  # Of what a unit leaves in the folder.
+DATASET = 'dataset'
+_PUBLISHING = 'publishing'
 
 
 def check_output(output: pathlib.Path) -> None:
   """Raises InputError unless a dataset may be put there."""
-  if output.exists() and (not output.is_dir() or any(output.iterdir())):
+  if not output.exists() or _is_publishing(output):
+    return
+  if not output.is_dir() or any(output.iterdir()):
     raise InputError(f'{output}: exists and is not an empty folder')
 
 
@@ -27,20 +31,21 @@ def check_output(output: pathlib.Path) -> None:
 def open_work(
   output: pathlib.Path, settings: Mapping[str, Any]
 ) -> Iterator[pathlib.Path]:
-  """Yields `<output>.work`, emptied if made with other settings.
+  """Yields `<output>.work`.
 
   What units leave is in its folder `clips`. It stays for the next run only if
   there is a unit to continue from.
 
   Raises:
-    InputError: it cannot be written, or another run is at work there.
+    InputError: it cannot be written, another run is at work there, or its units
+      were made with other settings.
   """
-  work = output.with_name(output.name + '.work')
-  text = json.dumps({'format': FORMAT, **settings})
+  work = _work_of(output)
+  settings = {'format': FORMAT, **settings}
   with _locked(work, output):
     check_output(output)  # Again: another run may just have ended.
     try:
-      _clear_unless(text, work)
+      _check_settings(settings, work)
     except OSError as error:
       raise InputError(f'{output}: cannot be written ({error})') from error
     try:
@@ -50,18 +55,43 @@ def open_work(
         shutil.rmtree(work, ignore_errors=True)
 
 
-def publish(dataset: pathlib.Path, output: pathlib.Path) -> None:
-  """Moves a finished dataset to its place."""
+def publish(work: pathlib.Path, output: pathlib.Path) -> None:
+  """Moves the finished dataset of a work folder to its place."""
+  dataset = work / DATASET
   try:
     if not output.exists():
       os.replace(dataset, output)
       return
-    # Empty, as checked before, and kept: it may be the working directory. What
-    # makes it a dataset comes last.
+    # Empty, as checked before, and kept: it may be the working directory, or a
+    # disk of its own. A run that is killed here is ended by the next one.
+    (work / _PUBLISHING).touch()
+    # What makes it a dataset comes last.
     for path in sorted(dataset.iterdir(), key=lambda path: path.is_dir()):
+      _remove(output / path.name)
       shutil.move(path, output / path.name)
   except OSError as error:
     raise InputError(f'{output}: cannot be written ({error})') from error
+
+
+def was_publishing(work: pathlib.Path) -> bool:
+  """Whether a run ended while it moved the dataset to its place."""
+  return (work / _PUBLISHING).exists()
+
+
+def _is_publishing(output: pathlib.Path) -> bool:
+  return output.is_dir() and was_publishing(_work_of(output))
+
+
+def _work_of(output: pathlib.Path) -> pathlib.Path:
+  return output.with_name(output.name + '.work')
+
+
+def _remove(path: pathlib.Path) -> None:
+  """Removes what was moved in part."""
+  if path.is_dir():
+    shutil.rmtree(path)
+  else:
+    path.unlink(missing_ok=True)
 
 
 def read_json(path: pathlib.Path) -> Any:
@@ -79,13 +109,22 @@ def write_json(path: pathlib.Path, value: Any) -> None:
   os.replace(partial, path)
 
 
-def _clear_unless(settings: str, work: pathlib.Path) -> None:
-  """Removes clips that were prepared with other settings, or unknown ones."""
-  stored = work / 'settings.json'
-  if read_json(stored) != json.loads(settings):
-    shutil.rmtree(work / 'clips', ignore_errors=True)
-    write_json(stored, json.loads(settings))
+def _check_settings(settings: Mapping[str, Any], work: pathlib.Path) -> None:
+  """Raises InputError if there are units that were made with others."""
+  stored = read_json(work / 'settings.json') or {}
   (work / 'clips').mkdir(exist_ok=True)
+  count = sum(1 for _ in (work / 'clips').glob('*.json'))
+  if count and stored != json.loads(json.dumps(settings)):
+    changed = [
+      f'{key} {stored.get(key)}, now {settings.get(key)}'
+      for key in sorted({*stored, *settings})
+      if stored.get(key) != settings.get(key)
+    ]
+    raise InputError(
+      f'{work} has {count} videos of other settings ({"; ".join(changed)}): '
+      'give those to go on, or delete that folder to begin again'
+    )
+  write_json(work / 'settings.json', settings)
 
 
 @contextlib.contextmanager

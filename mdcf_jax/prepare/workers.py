@@ -19,6 +19,10 @@ class WorkerDied(Exception):
   """A unit ended the process that worked on it, every time."""
 
 
+class NoWorker(Exception):
+  """No process could be started."""
+
+
 def work_on(
   units: Sequence[Any],
   task: Callable[[Any], Any],
@@ -62,7 +66,10 @@ def work_on(
 
 def _serve(todo, done, task, log, stop) -> None:
   """One thread, and the process that it keeps alive."""
-  pool = _open(log)
+  # The parent alone answers Ctrl-C, and a process has the mask of the thread
+  # that starts it.
+  signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+  pool = None
   try:
     while not stop.is_set():
       try:
@@ -71,20 +78,27 @@ def _serve(todo, done, task, log, stop) -> None:
         return
       for _ in range(_ATTEMPTS):
         try:
-          result = pool.submit(task, unit).result()
+          pool = pool or _open(log)
+          future = pool.submit(task, unit)
+        except (OSError, RuntimeError) as error:  # Files, threads, memory.
+          done.put((unit, NoWorker(f'no process can be started ({error})')))
+          return
+        try:
+          result = future.result()
         except concurrent.futures.process.BrokenProcessPool:
           result = WorkerDied('the worker process died (out of memory?)')
           pool.shutdown()
+          pool = None
           if stop.is_set():
             return
-          pool = _open(log)
           continue
         except Exception as error:
           result = error
         break
       done.put((unit, result))
   finally:
-    pool.shutdown()
+    if pool:
+      pool.shutdown()
 
 
 def _open(log: pathlib.Path) -> concurrent.futures.ProcessPoolExecutor:
@@ -100,8 +114,6 @@ def _open(log: pathlib.Path) -> concurrent.futures.ProcessPoolExecutor:
 
 def start_worker(log: pathlib.Path) -> None:
   """Makes the calling process a worker: quiet, and gone with its parent."""
-  # Ctrl-C reaches the whole group; the parent alone answers it.
-  signal.signal(signal.SIGINT, signal.SIG_IGN)
   # MediaPipe's libraries write notices to stderr, past Python, for each clip.
   with open(log, 'ab') as f:
     os.dup2(f.fileno(), 2)

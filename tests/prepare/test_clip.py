@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from mdcf_jax.data import records
-from mdcf_jax.prepare import clip, units
+from mdcf_jax.prepare import clip, pieces, units
 
-SETTINGS = clip.Settings(
+SETTINGS = pieces.Settings(
   resolution=32, min_seconds=0.4, min_face=0, min_sharpness=0
 )
 
@@ -29,12 +29,16 @@ def _unit(path, **changes):
   return units.Unit(**unit | changes)
 
 
+def _names(outcome):
+  return [record['name'] for record in outcome['records']]
+
+
 def test_a_video_becomes_a_record(drawn_faces, write_video, tmp_path):
   waveform = write_video(tmp_path / 'a.mp4', 20)
   unit = _unit(tmp_path / 'a.mp4')
   outcome = clip.prepare_unit(unit, tmp_path, SETTINGS)
   assert outcome['dropped'] == []
-  assert outcome['records'] == [unit.id] and outcome['frames'] == 20
+  assert _names(outcome) == [unit.id] and outcome['records'][0]['frames'] == 20
   record = records.load(tmp_path / f'{unit.id}.npz')
   assert len(record['frames']) == 20 and record['identity'] == 'anna'
   assert records.decode_jpeg(record['frames'][0]).shape == (32, 32, 3)
@@ -70,7 +74,7 @@ def test_a_window_is_cut_out(drawn_faces, write_video, tmp_path):
   for name, framing in (('all', units.Centre()), ('part', window)):
     unit = _unit(tmp_path / 'a.mp4', id=name, framing=framing)
     assert clip.prepare_unit(unit, tmp_path, SETTINGS)['records']
-  settings = clip.Settings(
+  settings = pieces.Settings(
     resolution=64, min_seconds=0.4, min_face=0, min_sharpness=0
   )
   unit = _unit(tmp_path / 'a.mp4', id='large')
@@ -124,13 +128,15 @@ def test_a_silent_video_is_kept(drawn_faces, write_video, tmp_path):
 def test_a_long_video_becomes_several_records(
   drawn_faces, write_video, tmp_path, monkeypatch
 ):
-  monkeypatch.setattr(clip, 'MAX_FRAMES', 15)
-  waveform = write_video(tmp_path / 'a.mp4', 35)  # 15, 15, and 5: too few.
+  monkeypatch.setattr(pieces, 'MAX_FRAMES', 15)
+  waveform = write_video(tmp_path / 'a.mp4', 35)  # 12, 12 and 11.
   unit = _unit(tmp_path / 'a.mp4')
   outcome = clip.prepare_unit(unit, tmp_path, SETTINGS)
-  assert outcome['records'] == [unit.id, f'{unit.id}.1']
+  assert _names(outcome) == [unit.id, f'{unit.id}.1', f'{unit.id}.2']
+  assert [record['frames'] for record in outcome['records']] == [12, 12, 11]
+  assert outcome['records'][1]['start'] == pytest.approx(0.48)
   second = records.load(tmp_path / f'{unit.id}.1.npz')
-  start = 15 * records.SAMPLES_PER_FRAME
+  start = 12 * records.SAMPLES_PER_FRAME
   expected = waveform[start : start + len(second['waveform'])]
   assert np.corrcoef(second['waveform'], expected)[0, 1] > 0.9
 
@@ -161,6 +167,56 @@ def test_what_is_done_is_not_done_again(drawn_faces, write_video, tmp_path):
   assert length(videos[1], end=0.44)[0] == 11
 
 
+def test_sound_that_ends_early_is_not_silence(
+  drawn_faces, write_video, tmp_path, monkeypatch
+):
+  """A piece without its sound is one of a silent video."""
+  monkeypatch.setattr(pieces, 'MAX_FRAMES', 20)
+  write_video(tmp_path / 'a.mp4', 40, sound=False)
+  with wave.open(str(tmp_path / 'a.wav'), 'wb') as f:
+    f.setparams((1, 2, 16000, 0, 'NONE', ''))
+    f.writeframes(np.full(20 * 640, 5000, np.int16).tobytes())
+  unit = _unit(tmp_path / 'a.mp4', sound=str(tmp_path / 'a.wav'))
+  names = _names(clip.prepare_unit(unit, tmp_path, SETTINGS))
+  heard = [
+    records.has_audio(records.load(tmp_path / f'{name}.npz')) for name in names
+  ]
+  assert heard == [True, False]
+
+
+def test_muted_sound_is_none():
+  muted = np.full(640 * 5, 1e-5, np.float32)
+  assert not len(pieces._cut_sound(muted, slice(0, 5)))
+
+
+def test_a_video_that_breaks_off_is_noted(drawn_faces, write_video, tmp_path):
+  """What is there is taken, and what is not there is said."""
+  write_video(tmp_path / 'a.mp4', 20)
+  unit = _unit(tmp_path / 'a.mp4', end=3.0)
+  outcome = clip.prepare_unit(unit, tmp_path, SETTINGS)
+  assert len(outcome['records']) == 1
+  (dropped,) = outcome['dropped']
+  assert dropped['reason'] == 'the video breaks off: 0.8 of 3.0 s'
+
+
+def test_one_bad_stretch_costs_no_other(
+  drawn_faces, write_video, tmp_path, monkeypatch
+):
+  from mdcf_jax.prepare import tracks
+
+  def find_stretches(frames, **_):
+    list(frames)
+    box = 0.1, 0.1, 0.9, 0.9
+    return [tracks.Stretch(a, b, box) for a, b in ((9, 10), (0, 0.6))], []
+
+  write_video(tmp_path / 'a.mp4', 30)
+  monkeypatch.setattr(tracks, 'find_stretches', find_stretches)
+  unit = _unit(tmp_path / 'a.mp4', search=True, framing=units.FaceSquare(1.0))
+  outcome = clip.prepare_unit(unit, tmp_path, SETTINGS)
+  assert len(outcome['records']) == 1 and len(outcome['dropped']) == 1
+  assert 'ends at' in outcome['dropped'][0]['reason']
+
+
 def test_bad_videos_give_their_reason(drawn_faces, write_video, tmp_path):
   (tmp_path / 'noise.mp4').write_bytes(os.urandom(5000))
   (tmp_path / 'empty.mp4').touch()
@@ -169,7 +225,7 @@ def test_bad_videos_give_their_reason(drawn_faces, write_video, tmp_path):
   for name, reason, pictures in (
     ('noise.mp4', 'noise.mp4', 0),
     ('empty.mp4', 'empty', 0),
-    ('short.mp4', 'only 4 frames', 0),
+    ('short.mp4', 'only 4 frames', 1),
     ('black.mp4', 'no face', 1),
     ('absent.mp4', 'absent.mp4', 0),
   ):
@@ -194,7 +250,7 @@ def test_limits(drawn_faces, write_video, tmp_path):
       | changes
     )
     unit = _unit(tmp_path / 'a.mp4', id=f'unit{len(reason)}')
-    outcome = clip.prepare_unit(unit, tmp_path, clip.Settings(**settings))
+    outcome = clip.prepare_unit(unit, tmp_path, pieces.Settings(**settings))
     assert not outcome['records']
     assert reason in outcome['dropped'][0]['reason']
 
@@ -243,10 +299,10 @@ def test_features_of_hubert_are_those_of_the_whole_recording(
   monkeypatch.setattr(
     speech, '_open_once', lambda _: speech.AudioFeatures('hubert-base', encode)
   )
-  monkeypatch.setattr(clip, 'MAX_FRAMES', 15)
+  monkeypatch.setattr(pieces, 'MAX_FRAMES', 15)
   write_video(tmp_path / 'a.mp4', 30)
   unit = _unit(tmp_path / 'a.mp4')
-  settings = clip.Settings(
+  settings = pieces.Settings(
     resolution=32, min_seconds=0.4, min_face=0, hubert='weights'
   )
   assert len(clip.prepare_unit(unit, tmp_path, settings)['records']) == 2

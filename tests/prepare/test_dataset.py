@@ -11,9 +11,17 @@ import pytest
 
 from mdcf_jax.data import builder, records
 from mdcf_jax.errors import InputError
-from mdcf_jax.prepare import clip, dataset, folder, units, work_folder, workers
+from mdcf_jax.prepare import (
+  clip,
+  dataset,
+  folder,
+  pieces,
+  units,
+  work_folder,
+  workers,
+)
 
-SETTINGS = clip.Settings(
+SETTINGS = pieces.Settings(
   resolution=32, min_seconds=0.4, min_face=0, min_sharpness=0
 )
 
@@ -81,7 +89,9 @@ def test_what_became_of_each_is_told(make, write_video, tmp_path, name):
   assert list(output.glob(f'{name}/*/dataset_info.json'))
   with open(output / 'clips.csv', newline='') as f:
     rows = {row['file']: row for row in csv.DictReader(f)}
-  assert rows['good.mp4']['left_out'] == ''
+  good = rows['good.mp4']
+  assert good['left_out'] == '' and good['split'] == 'train val'
+  assert (good['start'], good['end'], good['frames']) == ('0', '1.2', '30')
   assert 'bad.mp4' in rows['bad.mp4']['left_out']
   page = (output / 'report.html').read_text()
   assert 'good' in page and rows['bad.mp4']['left_out'][:20] in page
@@ -124,7 +134,7 @@ def test_a_unit_that_kills_its_process_is_left_out(
 
   monkeypatch.setattr(workers, 'work_on', work)
   make(tmp_path / 'data')
-  assert 'a.mp4: it died' in (tmp_path / 'data' / 'clips.csv').read_text()
+  assert 'it died' in (tmp_path / 'data' / 'clips.csv').read_text()
 
 
 def test_nothing_stays_of_bad_videos_alone(make, tmp_path):
@@ -142,6 +152,29 @@ def test_work_of_other_settings_is_not_taken_over(make, write_video, tmp_path):
   with work_folder.open_work(output, small) as work:
     clip.prepare_unit(unit, work / 'clips', SETTINGS)
   larger = dataset.dataclasses.replace(SETTINGS, resolution=64)
-  make(output, settings=larger)
-  record = records.from_source(builder.open_source(output, 'train')[0])
-  assert records.decode_jpeg(record['frames'][0]).shape == (64, 64, 3)
+  with pytest.raises(InputError, match='resolution 32, now 64'):
+    make(output, settings=larger)
+  make(output)
+  assert len(builder.read_index(output, 'train')) == 1
+
+
+def test_a_full_disk_while_the_dataset_is_written(
+  make, write_video, tmp_path, monkeypatch
+):
+  def build(*_, **__):
+    raise RuntimeError('array_record: No space left on device')
+
+  write_video(tmp_path / 'videos' / 'a.mp4', 12)
+  with monkeypatch.context() as patch:
+    patch.setattr(builder, 'build', build)
+    with pytest.raises(InputError, match='No space left'):
+      make(tmp_path / 'data')
+  make(tmp_path / 'data')
+
+
+def test_units_of_one_name(make, write_video, tmp_path):
+  write_video(tmp_path / 'videos' / 'a.mp4', 12)
+  (unit,) = folder.find_units(tmp_path / 'videos', units.Centre())
+  twice = [unit, dataset.dataclasses.replace(unit, source='b.mp4')]
+  with pytest.raises(InputError, match='one name'):
+    make(tmp_path / 'data', units=twice)

@@ -9,7 +9,7 @@ import pytest
 
 from mdcf_jax.data import records
 from mdcf_jax.media import video
-from mdcf_jax.prepare import clip, folder
+from mdcf_jax.prepare import clip, folder, pieces
 from mdcf_jax.prepare.units import Centre, FaceSquare
 from tests.media import clips
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(
   not (FACE_MODEL.exists() and REAL.exists()),
   reason=f'no real clips or face model in {SHARED} (MDCF_TEST_DATA)',
 )
-SETTINGS = clip.Settings(
+SETTINGS = pieces.Settings(
   resolution=128, min_face=40, face_model=str(FACE_MODEL)
 )
 
@@ -43,7 +43,8 @@ def _prepare(path, framing=None, settings=SETTINGS):
   work.mkdir(exist_ok=True)
   outcome = clip.prepare_unit(unit, work, settings)
   return outcome, [
-    records.load(work / f'{name}.npz') for name in outcome['records']
+    records.load(work / f'{name}.npz')
+    for name in (r['name'] for r in outcome['records'])
   ]
 
 

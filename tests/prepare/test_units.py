@@ -48,3 +48,21 @@ def test_few_clips_still_give_both_splits():
   splits = units.assign_splits(same, 0.1, 0)
   assert len(splits['train']) == 4 and len(splits['val']) == 1
   assert not units.assign_splits(same, 0, 0)['val']
+
+
+def test_no_split_is_empty():
+  three = [_unit(str(i), f'person {i}') for i in range(3)]
+  for fraction in (0.01, 0.5, 0.9, 0.99):
+    splits = units.assign_splits(three, fraction, 0)
+    assert splits['train'] and splits['val']
+
+
+def test_who_is_left_out_decides_nothing_for_the_rest():
+  many = [_unit(str(i), f'person {i}') for i in range(40)]
+  whole = units.assign_splits(many, 0.2, 0)
+  for lost in many[:10]:
+    rest = units.assign_splits(
+      many, 0.2, 0, kept=lambda u, lost=lost: u != lost
+    )
+    for split, members in rest.items():
+      assert members == [unit for unit in whole[split] if unit != lost]

@@ -19,15 +19,50 @@ def test_two_runs_do_not_share_their_work(tmp_path):
 
 
 @pytest.mark.parametrize('stored', [b'', b'\xff{', b'{}', b'{"format": 1}'])
-def test_work_of_other_settings_is_made_anew(tmp_path, stored):
+def test_work_of_other_settings_is_neither_used_nor_lost(tmp_path, stored):
   output, settings = tmp_path / 'data', {'resolution': 64}
   with work_folder.open_work(output, settings) as work:
     (work / 'clips' / 'kept.json').touch()
   with work_folder.open_work(output, settings) as work:
     assert (work / 'clips' / 'kept.json').exists()
   (work / 'settings.json').write_bytes(stored)
-  with work_folder.open_work(output, settings) as work:
-    assert not list((work / 'clips').iterdir())
+  with pytest.raises(InputError, match='resolution None, now 64'):
+    with work_folder.open_work(output, settings):
+      pass
+  assert (work / 'clips' / 'kept.json').exists()
+
+
+@pytest.mark.parametrize('done', [0, 1, 2])
+def test_a_killed_move_is_ended_by_the_next_run(tmp_path, monkeypatch, done):
+  output = tmp_path / 'data'
+  output.mkdir()
+  moved = []
+
+  def move(source, target):
+    if len(moved) == done:
+      target.mkdir(exist_ok=True)  # Half of it.
+      raise KeyboardInterrupt
+    moved.append(source.name)
+    source.rename(target)
+
+  with work_folder.open_work(output, {}) as work:
+    (work / 'clips' / 'a.json').touch()
+    for name in ('one', 'two'):
+      (work / work_folder.DATASET / name).mkdir(parents=True)
+    (work / work_folder.DATASET / 'three').touch()
+    with monkeypatch.context() as patch:
+      patch.setattr(work_folder.shutil, 'move', move)
+      with pytest.raises(KeyboardInterrupt):
+        work_folder.publish(work, output)
+  work_folder.check_output(output)  # It is ours.
+  with work_folder.open_work(output, {}) as work:
+    assert work_folder.was_publishing(work)
+    work_folder.publish(work, output)
+    work_folder.shutil.rmtree(work)
+  names = sorted(path.name for path in output.iterdir())
+  assert names == ['one', 'three', 'two'] and (output / 'three').is_file()
+  with pytest.raises(InputError, match='not an empty folder'):
+    work_folder.check_output(output)
 
 
 def test_file_systems_without_locks(tmp_path, monkeypatch, caplog):

@@ -102,3 +102,12 @@ def test_workers_end_with_a_killed_parent(repository, tmp_path):
 def test_fewer_units_than_workers(tmp_path, count):
   results = workers.work_on(range(count), _double, 4, tmp_path / 'log')
   assert len(list(results)) == count
+
+
+def test_no_process_can_be_started(tmp_path, monkeypatch):
+  def open_pool(log):
+    raise OSError(24, 'Too many open files')
+
+  monkeypatch.setattr(workers, '_open', open_pool)
+  _, result = next(workers.work_on([1, 2], _double, 1, tmp_path / 'log'))
+  assert isinstance(result, workers.NoWorker)
