@@ -54,7 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--output', required=True, metavar='DIR', help='the new dataset'
   )
-  parser.add_argument('--resolution', type=int, default=256)
+  parser.add_argument(
+    '--resolution', type=int, default=256, help='side of the frames (256)'
+  )
   parser.add_argument(
     '--crop',
     choices=('face', 'window', 'none'),
@@ -64,16 +66,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   _add_collections(parser)
   _add_limits(parser)
   parser.add_argument(
-    '--workers', type=int, default=os.cpu_count() or 1, help='processes'
+    '--workers',
+    type=int,
+    default=os.cpu_count() or 1,
+    help='processes (as many as there are cores)',
   )
   parser.add_argument(
     '--val_fraction',
     type=float,
     default=0.1,
     help='part of the identities (HDTF: of the videos) kept for validation, '
-    'where no split is given',
+    'where no split is given (0.1)',
   )
-  parser.add_argument('--seed', type=int, default=0, help='of what is drawn')
+  parser.add_argument(
+    '--seed', type=int, default=0, help='of what is drawn (0)'
+  )
   parser.add_argument(
     '--hubert',
     metavar='PATH',
@@ -81,7 +88,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     'beside log-mel; each worker holds the weights',
   )
   parser.add_argument(
-    '--face_model', metavar='FILE', help='face_landmarker.task'
+    '--face_model',
+    metavar='FILE',
+    help='face_landmarker.task, if it is neither in $MDCF_FACE_MODEL nor where '
+    'mdcf download puts it',
   )
 
 
@@ -116,19 +126,19 @@ def _add_collections(parser: argparse.ArgumentParser) -> None:
 
 def _add_limits(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
-    '--min_seconds', type=float, default=1.0, help='of a clip'
+    '--min_seconds', type=float, default=1.0, help='of a clip (1)'
   )
   parser.add_argument(
     '--min_face',
     type=int,
     default=64,
-    help='height of the face, in pixels of the video',
+    help='height of the face, in pixels of the video (64)',
   )
   parser.add_argument(
     '--min_sharpness',
     type=float,
     default=0.005,
-    help='of the face; report.html shows how the clips are distributed',
+    help='of the face (0.005); report.html shows how it is distributed',
   )
 
 
@@ -255,7 +265,9 @@ def _list_hdtf(args: argparse.Namespace) -> tuple[list[Any], dict[str, str]]:
   for line in missing:
     logger.info('  %s', line)
   if odd:
-    logger.info('%d odd rows of the lists: see odd_rows.txt', len(odd))
+    logger.info('odd rows of the lists (%d):', len(odd))
+  for line in odd:
+    logger.info('  %s', line)
   if not listing.units:
     raise InputError(
       f'{args.videos}: none of the {len(missing)} videos of the lists is there'
@@ -283,10 +295,12 @@ def _list_voxceleb2(args: argparse.Namespace) -> list[Any]:
 
 def _describe(args: argparse.Namespace) -> dict[str, Any]:
   """How the clips were chosen, for the report."""
-  names = ('collection', 'crop', 'val_fraction', 'seed')
+  names = ('collection', 'videos', 'manifest', 'crop', 'val_fraction', 'seed')
   names += ('lists', 'fixed_list', 'num_train', 'num_val')
   values = {name: getattr(args, name) for name in names}
-  for name in ('lists', 'fixed_list'):
+  if args.collection == 'voxceleb2':
+    del values['val_fraction']  # Its parts are the splits.
+  for name in ('videos', 'manifest', 'lists', 'fixed_list'):
     if values[name]:
       values[name] = pathlib.Path(values[name]).name
   return {name: value for name, value in values.items() if value is not None}

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import dataclasses
+import datetime
 import functools
 import logging
 import math
@@ -231,7 +232,11 @@ def _write(
     plan.name,
     _read(dataset, paths),
     dropped,
-    {**plan.described, **_identify(plan)},
+    {
+      **plan.described,
+      **_identify(plan),
+      'date': datetime.date.today().isoformat(),
+    },
   )
 
 
@@ -258,6 +263,8 @@ def _to_dropped(
     identity=unit.identity,
     reason=entry['reason'],
     picture=picture.read_bytes() if has_picture else None,
+    start=entry['start'],
+    end=entry['end'],
   )
 
 

@@ -18,6 +18,7 @@ from mdcf_jax.prepare.report.markup import escape, number, percent, signed
 
 MAX_CELLS = 200
 MAX_ODD = 24  # Of each kind.
+SMALL_FACE = 100  # Pixels high, in the video: less is blurred in a portrait.
 SIDE = 176  # Pixels of a picture.
 
 
@@ -105,7 +106,9 @@ def _ranks(clip: Clip) -> dict[str, float]:
   """How odd a clip is in each way; NaN if it is not."""
   lag = abs(clip.quality['lag']) if clip.suspect else np.nan
   filled = clip.filled if clip.filled > 0 else np.nan
-  return {'lag': lag, 'filled': filled, 'face': -clip.quality['face_pixels']}
+  size = clip.quality['face_pixels']
+  face = -size if size < SMALL_FACE else np.nan
+  return {'lag': lag, 'filled': filled, 'face': face}
 
 
 def _make_cell(clip: Clip, record: Mapping[str, Any], gap: bool) -> Cell:

@@ -168,7 +168,8 @@ def _lag(summary: Summary) -> str:
   unsure = int((known & ~sure).sum())
   if unsure:
     note += (
-      f' {plural(unsure, "clip")} with a score below {LAG_SCORE:g} left out.'
+      f' Not counted: {plural(unsure, "clip")} with a score below '
+      f'{LAG_SCORE:g}.'
     )
   note += _unknown(int((~known).sum()), 'clip')
   return charts.histogram(LAG, values_of(lag[sure]), note)
@@ -185,7 +186,7 @@ def _rates(summary: Summary) -> str:
   others = int(known.sum()) - sum(numbers)
   if others:
     names, numbers = [*names, 'others'], [*numbers, others]
-  note = f'All clips have {records.FPS:g}.' + _unknown(
+  note = f'Before it became {records.FPS:g}.' + _unknown(
     int((~known).sum()), 'clip'
   )
   return charts.columns(RATE, names, numbers, note)

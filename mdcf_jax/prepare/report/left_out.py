@@ -24,6 +24,8 @@ class Dropped:
   Attributes:
     id, source, identity: as they would be in a record.
     reason: why, in one line.
+    start, end: of the stretch, seconds after the first frame; None is the end
+      of the video.
     picture: a small JPEG file, or None.
   """
 
@@ -32,6 +34,8 @@ class Dropped:
   identity: str
   reason: str
   picture: bytes | None = None
+  start: float = 0.0
+  end: float | None = None
 
 
 @dataclasses.dataclass
@@ -143,6 +147,13 @@ def _list(rows: list[Dropped]) -> str:
   return f'<ul class="dropped">{"".join(_row(row) for row in rows)}</ul>'
 
 
+def _times(row: Dropped) -> str:
+  if not row.start and row.end is None:
+    return ''  # All of it.
+  end = 'the end' if row.end is None else f'{number(row.end, 1)} s'
+  return f' · {number(row.start, 1)} to {end}'
+
+
 def _row(row: Dropped) -> str:
   picture = '<span class="nothing">no picture</span>'
   if row.picture:
@@ -151,6 +162,6 @@ def _row(row: Dropped) -> str:
   identity = f' · <bdi>{escape(row.identity)}</bdi>' if row.identity else ''
   return (
     f'<li>{picture}<div><b class="name">{escape(row.id)}</b>'
-    f'<span><bdi>{escape(row.source)}</bdi>{identity}</span>'
+    f'<span><bdi>{escape(row.source)}</bdi>{identity}{_times(row)}</span>'
     f'<span>{escape(row.reason)}</span></div></li>'
   )
