@@ -18,7 +18,7 @@ import numpy as np
 
 from mdcf_jax.errors import InputError, reading
 from mdcf_jax.media import audio as audio_io
-from mdcf_jax.media.files import check_file, open_media
+from mdcf_jax.media.files import best_video, check_file, open_media
 from mdcf_jax.media.pictures import Converter, upright_size
 from mdcf_jax.media.writer import VideoWriter, check_output
 
@@ -292,9 +292,10 @@ def _search(stream, time: float):
 
 
 def _video_stream(container, path: pathlib.Path):
-  if not container.streams.video:
+  stream = best_video(container)
+  if stream is None:
     raise InputError(f'{path}: there is no video in this file')
-  return container.streams.video[0]
+  return stream
 
 
 def _pixel_shape(stream) -> float:

@@ -295,3 +295,32 @@ def test_truncated_video_gives_what_is_there(tmp_path, caplog):
     clip = video.read_video(path)
   assert 5 < len(clip.frames) < 40
   assert 'breaks off' in caplog.text
+
+
+def test_a_still_before_the_video_is_not_the_video(tmp_path):
+  """A cover as stream 0, and the video's own start half a second late."""
+  path = tmp_path / 'a.mkv'
+  late = noise(16000)
+  with av.open(str(path), 'w') as container:
+    cover = container.add_stream('mjpeg', rate=1)
+    cover.width, cover.height, cover.pix_fmt = 96, 96, 'yuvj444p'
+    stream = container.add_stream('libx264', rate=25)
+    stream.width = stream.height = 32
+    sound = container.add_stream('pcm_s16le', rate=16000, layout='mono')
+    still = av.VideoFrame.from_ndarray(numbered(40, 96, 96))
+    still.pts, still.time_base = 0, fractions.Fraction(1, 1)
+    container.mux([*cover.encode(still), *cover.encode(None)])
+    samples = (late[None] * 32767).astype(np.int16)
+    frame = av.AudioFrame.from_ndarray(samples, 's16', 'mono')
+    frame.sample_rate, frame.pts = 16000, 0
+    container.mux(sound.encode(frame))
+    for index in range(12):
+      frame = av.VideoFrame.from_ndarray(numbered(index))
+      frame.pts, frame.time_base = 12 + index, fractions.Fraction(1, 25)
+      container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))
+  found = video.read_video(path)
+  assert [number_of(frame) for frame in found.frames] == list(range(12))
+  assert video.probe(path).width == 32
+  first = 16000 * 12 // 25
+  assert np.abs(found.waveform - late[first:]).max() < 1e-3
