@@ -324,3 +324,52 @@ def test_a_still_before_the_video_is_not_the_video(tmp_path):
   assert video.probe(path).width == 32
   first = 16000 * 12 // 25
   assert np.abs(found.waveform - late[first:]).max() < 1e-3
+
+
+@pytest.fixture
+def jump(tmp_path):
+  """50 frames of 25 a second, then, at 20,000 s, 5 more."""
+  path = tmp_path / 'jump.mkv'
+  times = [*range(50), *range(500000, 500005)]
+  encode(path, times, fractions.Fraction(1, 25), rate=25)
+  return path
+
+
+def test_one_picture_for_too_long_is_an_error(jump):
+  frames = video.iter_frames(jump, max_hold=0.5)
+  with pytest.raises(InputError) as error:
+    for count, _ in enumerate(frames, 1):
+      assert count < 60
+  reason = 'jump.mkv: one picture is shown for 19998.0 s at 1.9 s'
+  assert str(error.value).endswith(reason)
+  with pytest.raises(InputError, match=r'for 12\.0 s at 3\.0 s'):
+    next(video.iter_frames(jump, start=3.0, end=15.0, max_hold=0.5))
+
+
+def test_a_picture_may_be_held_that_long_in_the_stretch(jump, tmp_path):
+  """What is shown outside of the stretch does not count."""
+  found = list(video.iter_frames(jump, end=2.4, max_hold=0.5))
+  assert [number_of(frame) for frame in found] == [*range(50), *[49] * 10]
+  assert len(list(video.iter_frames(jump, max_frames=60, max_hold=0.5))) == 60
+  found = list(video.iter_frames(jump, start=20000, max_hold=0.5))
+  assert len(found) == 5
+  slow = tmp_path / 'slow.mkv'
+  encode(slow, range(5), fractions.Fraction(1, 2), rate=2)
+  assert len(list(video.iter_frames(slow, max_hold=0.5))) in (62, 63)
+  with pytest.raises(InputError, match=r'for 0\.5 s at 0\.0 s'):
+    next(video.iter_frames(slow, max_hold=0.45))
+
+
+def test_a_minute_of_one_picture_is_the_end(jump, caplog):
+  count = sum(1 for _ in video.iter_frames(jump))
+  assert abs(count - (50 + 60 * 25)) <= 1
+  assert 'jump.mkv breaks off after 61.9' in caplog.text
+  assert '(one picture is shown for 19998 s)' in caplog.text
+
+
+def test_a_rate_above_twice_that_is_wanted(tmp_path):
+  """The first picture that is due is not the first of the file."""
+  path = tmp_path / 'a.mkv'
+  encode(path, range(40), fractions.Fraction(1, 100), rate=100)
+  found = [number_of(frame) for frame in video.iter_frames(path)]
+  assert found == [1, 5, 9, 13, 17, 21, 25, 29, 33, 37]
