@@ -15,7 +15,8 @@ from collections.abc import Iterable
 from mdcf_jax.errors import InputError
 from mdcf_jax.prepare import hdtf_lists
 from mdcf_jax.prepare.hdtf_lists import Clip, Lists, Odd
-from mdcf_jax.prepare.units import VIDEO_SUFFIXES, FaceSquare, Unit
+from mdcf_jax.prepare.units import FaceSquare, Framing, Unit
+from mdcf_jax.prepare.videos import find_videos, stored_name
 
 WAYS = 'window', 'ratio'
 RATIO = 1.2  # Of nearly all clips in the lists.
@@ -76,7 +77,7 @@ def find_units(
   lists = pathlib.Path(lists)
   read = hdtf_lists.read_lists(lists)
   videos = pathlib.Path(videos)
-  if not videos.is_dir():
+  if not os.path.isdir(videos):
     raise InputError(f'{videos}: there is no such folder of videos')
   odd = list(read.odd)
   first = _first_names(read)
@@ -92,19 +93,11 @@ def find_units(
     if path is None:
       missing[f'{video}.mp4'] = read.addresses[video]
       continue
+    source = stored_name(path.relative_to(videos))
     window = clip.window if way == 'window' else None
-    unit = Unit(
-      id=clip.id,
-      path=str(path),
-      source=path.relative_to(videos).as_posix(),
-      identity=identity_of(video),
-      group=video,
-      split=splits.get(clip.id, ''),
-      start=clip.start,
-      end=clip.end,
-      framing=window or FaceSquare(clip.ratio or ratio),
-    )
-    units.append(unit)
+    framing = window or FaceSquare(clip.ratio or ratio)
+    split = splits.get(clip.id, '')
+    units.append(_unit(clip, path, source, video, split, framing))
   return Listing(units, list(missing.items()), odd)
 
 
@@ -134,6 +127,27 @@ def identity_of(name: str) -> str:
   """
   stem = name.rstrip('0123456789')
   return name if stem in ('', 'Radio') else stem
+
+
+def _unit(
+  clip: Clip,
+  path: pathlib.Path,
+  source: str,
+  video: str,
+  split: str,
+  framing: Framing,
+) -> Unit:
+  return Unit(
+    id=clip.id,
+    path=str(path),
+    source=source,
+    identity=identity_of(video),
+    group=video,
+    split=split,
+    start=clip.start,
+    end=clip.end,
+    framing=framing,
+  )
 
 
 def _first_names(read: Lists) -> dict[str, str]:
@@ -174,15 +188,13 @@ def _find_files(
     if match:
       names.setdefault(match[1], clip.name)
   files: dict[str, pathlib.Path] = {}
-  for path in sorted(folder.rglob('*')):
+  for path in find_videos(folder):
     name = names.get(path.stem)
-    if path.suffix.lower() not in VIDEO_SUFFIXES or not name:
-      continue
-    if not path.is_file():
+    if not name:
       continue
     if name in files:
-      text = f'{name} is there already: {files[name]} is taken'
-      odd.append(Odd(str(path), 0, text))
+      text = f'{name} is there already: {stored_name(files[name])} is taken'
+      odd.append(Odd(stored_name(path), 0, text))
     else:
       files[name] = path
   return files

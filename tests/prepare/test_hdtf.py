@@ -1,6 +1,7 @@
 """HDTF's lists: every row becomes a clip or is reported."""
 
 import dataclasses
+import os
 
 import pytest
 
@@ -192,6 +193,20 @@ def test_other_names_of_files(folders, name):
   listing = hdtf.find_units(videos, lists)
   assert [unit.source for unit in listing.units] == [name]
   assert [name for name, _ in listing.missing] == ['Radio11.mp4']
+
+
+def test_folders_with_names_that_are_no_text(folders):
+  videos, lists = folders(videos=['.Trash/Radio11.mp4'])
+  place = os.fsencode(videos) + b'/\xff'
+  os.mkdir(place)
+  for name in (b'/Radio1.mkv', b'/Radio1.mp4'):
+    with open(place + name, 'wb'):
+      pass
+  listing = hdtf.find_units(videos, lists)
+  (unit,) = listing.units
+  assert unit.source == '\\xff/Radio1.mkv' and os.path.exists(unit.path)
+  assert '\\xff/Radio1.mp4: Radio1 is there already' in said(listing)
+  assert said(listing).encode()
 
 
 def test_two_files_of_one_video(folders):
