@@ -170,9 +170,7 @@ def iter_frames(
   """
   path = check_file(path)
   convert = Converter(resolution, box, height)
-  if max_frames is not None:
-    limit = start + max_frames / fps
-    end = limit if end is None else min(end, limit)
+  end = _end(start, end, fps, max_frames)
   times = _times(start, end, fps)
   due, over = next(times, None), None
   for frame, shape, first, over in _shown(path, start, fps):
@@ -190,10 +188,18 @@ def iter_frames(
     )
 
 
-def _times(start: float, end: float | None, fps: float) -> Iterator[float]:
+def _end(
+  start: float, end: float | None, fps: float, max_frames: int | None
+) -> float:
+  """Seconds at which a stretch ends, infinite if it is the video's end."""
+  end = math.inf if end is None else end
+  return end if max_frames is None else min(end, start + max_frames / fps)
+
+
+def _times(start: float, end: float, fps: float) -> Iterator[float]:
   """Yields start + k / fps below `end`."""
   numbers = itertools.count()
-  if end is not None:
+  if end < math.inf:
     # A frame at `end`, but for the rounding of times, is not in the stretch.
     numbers = range(max(0, math.ceil((end - start) * fps - 1e-6)))
   for k in numbers:
@@ -220,7 +226,7 @@ def _check_hold(
   path: pathlib.Path,
   first: float,
   over: float,
-  end: float | None,
+  end: float,
   max_hold: float | None,
 ) -> float:
   """Returns when a picture ends that is to be shown from `first` to `over`.
@@ -230,7 +236,7 @@ def _check_hold(
   Raises:
     InputError: it is shown longer than `max_hold` before `end`.
   """
-  length = min(over, math.inf if end is None else end) - first
+  length = min(over, end) - first
   if length <= (_LONGEST_HOLD if max_hold is None else max_hold + _SLACK):
     return over
   if max_hold is not None:

@@ -77,27 +77,23 @@ def find_units(
   lists = pathlib.Path(lists)
   read = hdtf_lists.read_lists(lists)
   videos = pathlib.Path(videos)
-  if not os.path.isdir(videos):
-    raise InputError(f'{videos}: there is no such folder of videos')
   odd = list(read.odd)
   first = _first_names(read)
   clips = _without_overlaps(read.clips, first, odd)
   splits = _read_splits(fixed_list, clips, first, odd)
-  files = _find_files(videos, read, odd)
+  files = _find_files(videos, read, first, odd)
 
   units, missing = [], {}
   for clip in clips:
     video = first[clip.name]
-    names = [name for name in first if first[name] == video]
-    path = next((files[name] for name in names if name in files), None)
-    if path is None:
+    if video not in files:
       missing[f'{video}.mp4'] = read.addresses[video]
       continue
-    source = stored_name(path.relative_to(videos))
+    source = stored_name(files[video].relative_to(videos))
     window = clip.window if way == 'window' else None
     framing = window or FaceSquare(clip.ratio or ratio)
     split = splits.get(clip.id, '')
-    units.append(_unit(clip, path, source, video, split, framing))
+    units.append(_unit(clip, files[video], source, video, split, framing))
   return Listing(units, list(missing.items()), odd)
 
 
@@ -178,9 +174,11 @@ def _without_overlaps(
 
 
 def _find_files(
-  folder: pathlib.Path, read: Lists, odd: list[Odd]
+  folder: pathlib.Path, read: Lists, first: dict[str, str], odd: list[Odd]
 ) -> dict[str, pathlib.Path]:
-  """Finds the file of each video that is there."""
+  """Maps the first name of each video that is there to its file."""
+  if not os.path.isdir(folder):
+    raise InputError(f'{folder}: there is no such folder of videos')
   names = {}
   for clip in read.clips:
     names[clip.name] = names[f'{clip.series}_{clip.name}'] = clip.name
@@ -197,7 +195,8 @@ def _find_files(
       odd.append(Odd(stored_name(path), 0, text))
     else:
       files[name] = path
-  return files
+  # Of a video's files, that of its first name is the last to be set.
+  return {first[name]: files[name] for name in reversed(first) if name in files}
 
 
 def _read_splits(

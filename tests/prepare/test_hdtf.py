@@ -323,3 +323,13 @@ def test_the_lists_of_the_authors(test_data, tmp_path):
   assert {u.framing.ratio for u in ratios.units} == {
     *(0.75, 0.8, 0.85, 0.9, 0.95, 1.0, 1.1, 1.2)
   }
+
+
+def test_files_of_both_names_of_one_address(folders):
+  videos, lists = folders(
+    videos=['AJim.mp4', 'Jim1.mp4'],
+    annotion_time='Jim1 0:05-1:00\nAJim 1:10-1:20\n',
+    video_url=f'AJim {URL}aaaaaaaaaa1\nJim1 {URL}aaaaaaaaaa1&t=5s\n',
+  )
+  listing = hdtf.find_units(videos, lists)
+  assert [u.source for u in listing.units] == ['Jim1.mp4', 'Jim1.mp4']
