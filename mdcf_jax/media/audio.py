@@ -9,7 +9,7 @@ import numpy as np
 
 from mdcf_jax.errors import InputError
 from mdcf_jax.media import sound
-from mdcf_jax.media.files import check_file, open_media
+from mdcf_jax.media.files import best_video, check_file, open_media
 
 logger = logging.getLogger(__name__)
 
@@ -118,10 +118,11 @@ def _first_frame_time(path: pathlib.Path) -> float:
   import av
 
   with open_media(path) as container:
-    if not container.streams.video:
+    stream = best_video(container)
+    if stream is None:
       return 0.0
     try:
-      for frame in container.decode(container.streams.video[0]):
+      for frame in container.decode(stream):
         if frame.pts is None:
           return 0.0
         return float(frame.pts * frame.time_base)

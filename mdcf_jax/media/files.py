@@ -41,3 +41,11 @@ def open_media(path: pathlib.Path):
     raise InputError(
       f'{path}: not a video or audio file that can be read ({reason})'
     ) from error
+
+
+def best_video(container):
+  """The stream of video that a player shows; None where there is none.
+
+  A still beside the video, such as a cover, may come before it.
+  """
+  return container.streams.best('video')

@@ -18,7 +18,7 @@ import numpy as np
 
 from mdcf_jax.errors import InputError, reading
 from mdcf_jax.media import audio as audio_io
-from mdcf_jax.media.files import check_file, open_media
+from mdcf_jax.media.files import best_video, check_file, open_media
 from mdcf_jax.media.pictures import Converter, upright_size
 from mdcf_jax.media.writer import VideoWriter, check_output
 
@@ -38,6 +38,9 @@ logger = logging.getLogger(__name__)
 _TOLERANCE = 1.5e-3
 _BEFORE_MIDDLE = 1e-3
 _CUT_OFF = 'the end is missing'
+# Seconds of one picture, where nobody says how long it may be.
+_LONGEST_HOLD = 60.0
+_SLACK = 0.02  # The first and the last picture are shown that much longer.
 # Seconds of video that decode faster than a file is searched.
 _NEAR = 1.0
 # Containers with an index, whose frames have the same times after a search,
@@ -133,6 +136,7 @@ def iter_frames(
   end: float | None = None,
   box: Sequence[float] | None = None,
   height: int | None = None,
+  max_hold: float | None = None,
 ) -> Iterator[np.ndarray]:
   """Yields the frames `[H, W, 3]` uint8 of times start + k / fps.
 
@@ -155,51 +159,97 @@ def iter_frames(
     box: (x0, y0, x1, y1) in [0, 1], a square of the upright picture to cut
       out; None is the centred square with `resolution`, and else everything.
     height: of the whole picture, made smaller for analysis.
+    max_hold: seconds that one picture may be shown in the stretch; None ends
+      the video, with a warning, after a minute of one picture.
 
   Raises:
-    InputError: the file is missing, is not a video, no frame decodes, or it
-      ends before `start`. A file that breaks off later gives a warning and
-      what was decoded.
+    InputError: the file is missing, is not a video, no frame decodes, it ends
+      before `start`, or a picture is shown for too long. A file that breaks
+      off later gives a warning and what was decoded.
     ValueError: `height` comes with `resolution` or `box`, or the box is empty.
   """
   path = check_file(path)
   convert = Converter(resolution, box, height)
-  times = _times(start, end, fps, max_frames)
-  # Not quite half: of twice the rate, every second frame is at the right time.
-  middle = 0.5 / fps - _BEFORE_MIDDLE
-  due = next(times, None)
-  shown, over = None, 0.0
-  for frame, time, duration, shape in _decode(path, start):
-    # The last picture is shown until the next one's time.
-    soon = time - middle
-    while shown is not None and due is not None and due < soon:
-      yield convert(*shown)
+  end = _end(start, end, fps, max_frames)
+  times = _times(start, end, fps)
+  due, over = next(times, None), None
+  for frame, shape, first, over in _shown(path, start, fps):
+    stop = _check_hold(path, max(first, start), over, end, max_hold)
+    while due is not None and due < stop:
+      yield convert(frame, shape)
       due = next(times, None)
-    if due is None:
+    if due is None or stop < over:
       return
-    shown, over = (frame, shape), time + duration
-  if shown is None:
+  if over is None:
     raise InputError(f'{path}: no video frame could be decoded')
-  if start and start >= over - _TOLERANCE:
+  if start and start >= over:
     raise InputError(
       f'{path}: the video ends at {over:.2f} s, before {start:.2f} s'
     )
-  while due is not None and (due == 0.0 or due < over - _TOLERANCE):
-    yield convert(*shown)
-    due = next(times, None)
 
 
-def _times(
+def _end(
   start: float, end: float | None, fps: float, max_frames: int | None
-) -> Iterator[float]:
-  """Yields start + k / fps below `end`, `max_frames` of them at most."""
-  limits = [max_frames] if max_frames is not None else []
-  if end is not None:
+) -> float:
+  """Seconds at which a stretch ends, infinite if it is the video's end."""
+  end = math.inf if end is None else end
+  return end if max_frames is None else min(end, start + max_frames / fps)
+
+
+def _times(start: float, end: float, fps: float) -> Iterator[float]:
+  """Yields start + k / fps below `end`."""
+  numbers = itertools.count()
+  if end < math.inf:
     # A frame at `end`, but for the rounding of times, is not in the stretch.
-    limits.append(math.ceil((end - start) * fps - 1e-6))
-  numbers = range(max(0, min(limits))) if limits else itertools.count()
+    numbers = range(max(0, math.ceil((end - start) * fps - 1e-6)))
   for k in numbers:
     yield start + k / fps
+
+
+def _shown(path: pathlib.Path, start: float, fps: float):
+  """Yields (frame, pixel shape, from, to): what to show from when to when."""
+  # Not quite half: of twice the rate, every second frame is at the right time.
+  middle = 0.5 / fps - _BEFORE_MIDDLE
+  last, over = None, 0.0
+  for frame, time, duration, shape in _decode(path, start):
+    # The last picture is shown until the next one's time.
+    if last is not None:
+      yield *last, time - middle
+    last = frame, shape, max(0.0, time - middle)
+    over = time + duration
+  if last is not None:
+    # Time 0 has a picture, however short the video is.
+    yield *last, max(_TOLERANCE, over - _TOLERANCE)
+
+
+def _check_hold(
+  path: pathlib.Path,
+  first: float,
+  over: float,
+  end: float,
+  max_hold: float | None,
+) -> float:
+  """Returns when a picture ends that is to be shown from `first` to `over`.
+
+  A file whose clock jumps has one that seems to be shown for hours.
+
+  Raises:
+    InputError: it is shown longer than `max_hold` before `end`.
+  """
+  length = min(over, end) - first
+  if length <= (_LONGEST_HOLD if max_hold is None else max_hold + _SLACK):
+    return over
+  if max_hold is not None:
+    raise InputError(
+      f'{path}: one picture is shown for {length:.1f} s at {first:.1f} s'
+    )
+  logger.warning(
+    '%s breaks off after %.2f seconds (one picture is shown for %.0f s)',
+    path,
+    first + _LONGEST_HOLD,
+    length,
+  )
+  return first + _LONGEST_HOLD
 
 
 def _decode(path: pathlib.Path, start: float):
@@ -292,9 +342,10 @@ def _search(stream, time: float):
 
 
 def _video_stream(container, path: pathlib.Path):
-  if not container.streams.video:
+  stream = best_video(container)
+  if stream is None:
     raise InputError(f'{path}: there is no video in this file')
-  return container.streams.video[0]
+  return stream
 
 
 def _pixel_shape(stream) -> float:

@@ -15,7 +15,8 @@ from collections.abc import Iterable
 from mdcf_jax.errors import InputError
 from mdcf_jax.prepare import hdtf_lists
 from mdcf_jax.prepare.hdtf_lists import Clip, Lists, Odd
-from mdcf_jax.prepare.units import VIDEO_SUFFIXES, FaceSquare, Unit
+from mdcf_jax.prepare.units import FaceSquare, Framing, Unit
+from mdcf_jax.prepare.videos import find_videos, stored_name
 
 WAYS = 'window', 'ratio'
 RATIO = 1.2  # Of nearly all clips in the lists.
@@ -76,35 +77,23 @@ def find_units(
   lists = pathlib.Path(lists)
   read = hdtf_lists.read_lists(lists)
   videos = pathlib.Path(videos)
-  if not videos.is_dir():
-    raise InputError(f'{videos}: there is no such folder of videos')
   odd = list(read.odd)
   first = _first_names(read)
   clips = _without_overlaps(read.clips, first, odd)
   splits = _read_splits(fixed_list, clips, first, odd)
-  files = _find_files(videos, read, odd)
+  files = _find_files(videos, read, first, odd)
 
   units, missing = [], {}
   for clip in clips:
     video = first[clip.name]
-    names = [name for name in first if first[name] == video]
-    path = next((files[name] for name in names if name in files), None)
-    if path is None:
+    if video not in files:
       missing[f'{video}.mp4'] = read.addresses[video]
       continue
+    source = stored_name(files[video].relative_to(videos))
     window = clip.window if way == 'window' else None
-    unit = Unit(
-      id=clip.id,
-      path=str(path),
-      source=path.relative_to(videos).as_posix(),
-      identity=identity_of(video),
-      group=video,
-      split=splits.get(clip.id, ''),
-      start=clip.start,
-      end=clip.end,
-      framing=window or FaceSquare(clip.ratio or ratio),
-    )
-    units.append(unit)
+    framing = window or FaceSquare(clip.ratio or ratio)
+    split = splits.get(clip.id, '')
+    units.append(_unit(clip, files[video], source, video, split, framing))
   return Listing(units, list(missing.items()), odd)
 
 
@@ -136,6 +125,27 @@ def identity_of(name: str) -> str:
   return name if stem in ('', 'Radio') else stem
 
 
+def _unit(
+  clip: Clip,
+  path: pathlib.Path,
+  source: str,
+  video: str,
+  split: str,
+  framing: Framing,
+) -> Unit:
+  return Unit(
+    id=clip.id,
+    path=str(path),
+    source=source,
+    identity=identity_of(video),
+    group=video,
+    split=split,
+    start=clip.start,
+    end=clip.end,
+    framing=framing,
+  )
+
+
 def _first_names(read: Lists) -> dict[str, str]:
   """Maps each name to the first that has its address."""
   seen, first = {}, {}
@@ -164,9 +174,11 @@ def _without_overlaps(
 
 
 def _find_files(
-  folder: pathlib.Path, read: Lists, odd: list[Odd]
+  folder: pathlib.Path, read: Lists, first: dict[str, str], odd: list[Odd]
 ) -> dict[str, pathlib.Path]:
-  """Finds the file of each video that is there."""
+  """Maps the first name of each video that is there to its file."""
+  if not os.path.isdir(folder):
+    raise InputError(f'{folder}: there is no such folder of videos')
   names = {}
   for clip in read.clips:
     names[clip.name] = names[f'{clip.series}_{clip.name}'] = clip.name
@@ -174,18 +186,17 @@ def _find_files(
     if match:
       names.setdefault(match[1], clip.name)
   files: dict[str, pathlib.Path] = {}
-  for path in sorted(folder.rglob('*')):
+  for path in find_videos(folder):
     name = names.get(path.stem)
-    if path.suffix.lower() not in VIDEO_SUFFIXES or not name:
-      continue
-    if not path.is_file():
+    if not name:
       continue
     if name in files:
-      text = f'{name} is there already: {files[name]} is taken'
-      odd.append(Odd(str(path), 0, text))
+      text = f'{name} is there already: {stored_name(files[name])} is taken'
+      odd.append(Odd(stored_name(path), 0, text))
     else:
       files[name] = path
-  return files
+  # Of a video's files, that of its first name is the last to be set.
+  return {first[name]: files[name] for name in reversed(first) if name in files}
 
 
 def _read_splits(

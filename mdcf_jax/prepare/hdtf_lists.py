@@ -10,6 +10,7 @@ https://github.com/MRzzm/HDTF
 
 import dataclasses
 import math
+import os
 import pathlib
 import re
 from typing import NamedTuple
@@ -89,7 +90,7 @@ def read_lists(folder: pathlib.Path) -> Lists:
     InputError: there is no list of time stamps, a list is no text, or none of
       its rows can be used.
   """
-  if not folder.is_dir():
+  if not os.path.isdir(folder):
     raise InputError(f'{folder}: there is no such folder of lists')
   found = Lists([], {}, [])
   ends = f'_{TIMES}.txt'
@@ -196,7 +197,7 @@ def _read_table(
 ) -> dict[str, tuple]:
   """Reads one list: {name: (what its row says, (file, line))}."""
   path = folder / f'{prefix}_{kind}.txt'
-  if not path.exists():
+  if not os.path.exists(path):
     odd.append(Odd(path.name, 0, 'there is no such list'))
     return {}
   parse = _PARSERS[kind]

@@ -7,12 +7,16 @@ clips are square crops of one face already. Sound is in them, or beside them in
 https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox2.html
 """
 
+import logging
 import os
 import pathlib
 import random
 
 from mdcf_jax.errors import InputError
 from mdcf_jax.prepare.units import VIDEO_SUFFIXES, Centre, Unit
+from mdcf_jax.prepare.videos import stored_name
+
+logger = logging.getLogger(__name__)
 
 NUM_VAL = 400  # Random videos that the paper evaluates on.
 
@@ -44,7 +48,7 @@ def find_units(
     InputError: the folder is missing or there is no such clip in it.
   """
   folder = pathlib.Path(folder)
-  if not folder.is_dir():
+  if not os.path.isdir(folder):
     raise InputError(f'{folder}: there is no such folder')
   units = []
   for part, root in _find_parts(folder):
@@ -64,7 +68,7 @@ def find_units(
 def _find_parts(folder: pathlib.Path) -> list[tuple[str, pathlib.Path]]:
   """Finds ('dev' or 'test', folder of the part)."""
   below = [(part, folder / part) for part in _PARTS]
-  below = [(part, path) for part, path in below if path.is_dir()]
+  below = [(part, path) for part, path in below if os.path.isdir(path)]
   if below:
     return below
   # The folder itself is a part, or what is in one.
@@ -76,8 +80,10 @@ def _find_parts(folder: pathlib.Path) -> list[tuple[str, pathlib.Path]]:
 
 def _find_clips(part: str, root: pathlib.Path) -> list[Unit]:
   """Lists all clips of a part, in order of their names."""
-  persons = root / 'mp4' if (root / 'mp4').is_dir() else root
-  beside = [root / name for name in _SOUND_FOLDERS if (root / name).is_dir()]
+  persons = root / 'mp4' if os.path.isdir(root / 'mp4') else root
+  beside = [
+    root / name for name in _SOUND_FOLDERS if os.path.isdir(root / name)
+  ]
   units = []
   for folder in sorted(persons.glob(f'{_PERSON}/*')):
     person, video = folder.parts[-2:]
@@ -88,11 +94,12 @@ def _find_clips(part: str, root: pathlib.Path) -> list[Unit]:
     for stem in sorted(clips):
       sound = sounds.get(stem)
       unit = Unit(
-        id=f'{person}-{video}-{stem}',
+        # Both parts may have a clip of one name.
+        id=stored_name(f'{part}-{person}-{video}-{stem}'),
         path=str(clips[stem]),
-        source=f'{part}/{person}/{video}/{clips[stem].name}',
-        identity=person,
-        group=person,
+        source=stored_name(f'{part}/{person}/{video}/{clips[stem].name}'),
+        identity=stored_name(person),
+        group=stored_name(person),
         split=_PARTS[part],
         framing=Centre(),
         sound=str(sound) if sound else None,
@@ -108,6 +115,10 @@ def _files(
   try:
     names = sorted(os.listdir(folder), reverse=True)
   except (FileNotFoundError, NotADirectoryError):
+    return {}
+  except OSError as error:
+    place = stored_name(folder)
+    logger.warning('%s: cannot be read: %s', place, error.strerror)
     return {}
   paths = [folder / n for n in names if n.lower().endswith(suffixes)]
   # Hidden files are what other systems leave beside the true ones.

@@ -295,3 +295,81 @@ def test_truncated_video_gives_what_is_there(tmp_path, caplog):
     clip = video.read_video(path)
   assert 5 < len(clip.frames) < 40
   assert 'breaks off' in caplog.text
+
+
+def test_a_still_before_the_video_is_not_the_video(tmp_path):
+  """A cover as stream 0, and the video's own start half a second late."""
+  path = tmp_path / 'a.mkv'
+  late = noise(16000)
+  with av.open(str(path), 'w') as container:
+    cover = container.add_stream('mjpeg', rate=1)
+    cover.width, cover.height, cover.pix_fmt = 96, 96, 'yuvj444p'
+    stream = container.add_stream('libx264', rate=25)
+    stream.width = stream.height = 32
+    sound = container.add_stream('pcm_s16le', rate=16000, layout='mono')
+    still = av.VideoFrame.from_ndarray(numbered(40, 96, 96))
+    still.pts, still.time_base = 0, fractions.Fraction(1, 1)
+    container.mux([*cover.encode(still), *cover.encode(None)])
+    samples = (late[None] * 32767).astype(np.int16)
+    frame = av.AudioFrame.from_ndarray(samples, 's16', 'mono')
+    frame.sample_rate, frame.pts = 16000, 0
+    container.mux(sound.encode(frame))
+    for index in range(12):
+      frame = av.VideoFrame.from_ndarray(numbered(index))
+      frame.pts, frame.time_base = 12 + index, fractions.Fraction(1, 25)
+      container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))
+  found = video.read_video(path)
+  assert [number_of(frame) for frame in found.frames] == list(range(12))
+  assert video.probe(path).width == 32
+  first = 16000 * 12 // 25
+  assert np.abs(found.waveform - late[first:]).max() < 1e-3
+
+
+@pytest.fixture
+def jump(tmp_path):
+  """50 frames of 25 a second, then, at 20,000 s, 5 more."""
+  path = tmp_path / 'jump.mkv'
+  times = [*range(50), *range(500000, 500005)]
+  encode(path, times, fractions.Fraction(1, 25), rate=25)
+  return path
+
+
+def test_one_picture_for_too_long_is_an_error(jump):
+  frames = video.iter_frames(jump, max_hold=0.5)
+  with pytest.raises(InputError) as error:
+    for count, _ in enumerate(frames, 1):
+      assert count < 60
+  reason = 'jump.mkv: one picture is shown for 19998.0 s at 1.9 s'
+  assert str(error.value).endswith(reason)
+  with pytest.raises(InputError, match=r'for 12\.0 s at 3\.0 s'):
+    next(video.iter_frames(jump, start=3.0, end=15.0, max_hold=0.5))
+
+
+def test_a_picture_may_be_held_that_long_in_the_stretch(jump, tmp_path):
+  """What is shown outside of the stretch does not count."""
+  found = list(video.iter_frames(jump, end=2.4, max_hold=0.5))
+  assert [number_of(frame) for frame in found] == [*range(50), *[49] * 10]
+  assert len(list(video.iter_frames(jump, max_frames=60, max_hold=0.5))) == 60
+  found = list(video.iter_frames(jump, start=20000, max_hold=0.5))
+  assert len(found) == 5
+  slow = tmp_path / 'slow.mkv'
+  encode(slow, range(5), fractions.Fraction(1, 2), rate=2)
+  assert len(list(video.iter_frames(slow, max_hold=0.5))) in (62, 63)
+  with pytest.raises(InputError, match=r'for 0\.5 s at 0\.0 s'):
+    next(video.iter_frames(slow, max_hold=0.45))
+
+
+def test_a_minute_of_one_picture_is_the_end(jump, caplog):
+  count = sum(1 for _ in video.iter_frames(jump))
+  assert abs(count - (50 + 60 * 25)) <= 1
+  assert 'jump.mkv breaks off after 61.9' in caplog.text
+  assert '(one picture is shown for 19998 s)' in caplog.text
+
+
+def test_a_rate_above_twice_that_is_wanted(tmp_path):
+  """The first picture that is due is not the first of the file."""
+  path = tmp_path / 'a.mkv'
+  encode(path, range(40), fractions.Fraction(1, 100), rate=100)
+  found = [number_of(frame) for frame in video.iter_frames(path)]
+  assert found == [1, 5, 9, 13, 17, 21, 25, 29, 33, 37]

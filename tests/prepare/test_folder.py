@@ -55,7 +55,11 @@ def test_manifest(tmp_path, encoding):
     ('name\na.mp4\n', 'no column'),
     ('file,split\na.mp4,test\n', 'not train or val'),
     ('file,identity,split\na.mp4,x,train\nb.mp4,x,val\n', 'more than one'),
-    ('file\na.mp4\na.mp4\n', 'listed twice'),
+    ('file\na.mp4\na.mp4\n', 'a.mp4 is listed twice'),
+    ('file\na.mp4\n./a.mp4\n', './a.mp4 is listed twice'),
+    ('file\na.mp4\nb/../a.mp4 \n', 'listed twice'),
+    ('file,identity,split\n', 'no rows'),
+    ('file\na\0.mp4\n', 'zero bytes'),
   ],
 )
 def test_bad_manifests(tmp_path, text, message):
@@ -65,11 +69,38 @@ def test_bad_manifests(tmp_path, text, message):
     folder.read_manifest(path)
 
 
-def test_a_wav_beside_a_video_is_its_sound(tmp_path):
-  for name in ('a.mp4', 'a.wav', 'b.mp4'):
+def test_headers_and_values_as_people_write_them(tmp_path):
+  path = tmp_path / 'm.csv'
+  path.write_text(
+    'File, identity, Split ,licence\n a.mp4, anna , val,CC0\n\n'
+    'b.mp4\n"c.mp4",,,,more\n'
+  )
+  found = folder.read_manifest(path)
+  assert [(c.source, c.identity, c.split) for c in found] == [
+    ('a.mp4', 'anna', 'val'),
+    ('b.mp4', 'b', ''),
+    ('c.mp4', 'c', ''),
+  ]
+  assert found[0].path == str(tmp_path / 'a.mp4')
+
+
+def test_rows_that_cannot_be_looked_at_are_units(tmp_path):
+  """They are dropped later, each with its reason."""
+  path = tmp_path / 'm.csv'
+  name = f'{"x" * 300}.mp4'
+  path.write_text(f'file\n{name}\nnone.mp4\n')
+  assert [unit.source for unit in folder.read_manifest(path)] == [
+    name,
+    'none.mp4',
+  ]
+
+
+@pytest.mark.parametrize('suffix', ['.wav', '.WAV', '.Wav'])
+def test_a_wav_beside_a_video_is_its_sound(tmp_path, suffix):
+  for name in ('a.mp4', f'a{suffix}', 'b.mp4'):
     (tmp_path / name).touch()
   with_sound, without = folder.find_units(tmp_path)
-  assert with_sound.sound == str(tmp_path / 'a.wav') and not without.sound
+  assert with_sound.sound == str(tmp_path / f'a{suffix}') and not without.sound
 
 
 def test_finished_clips_are_not_searched(tmp_path):

@@ -1,6 +1,7 @@
 """HDTF's lists: every row becomes a clip or is reported."""
 
 import dataclasses
+import os
 
 import pytest
 
@@ -194,6 +195,20 @@ def test_other_names_of_files(folders, name):
   assert [name for name, _ in listing.missing] == ['Radio11.mp4']
 
 
+def test_folders_with_names_that_are_no_text(folders):
+  videos, lists = folders(videos=['.Trash/Radio11.mp4'])
+  place = os.fsencode(videos) + b'/\xff'
+  os.mkdir(place)
+  for name in (b'/Radio1.mkv', b'/Radio1.mp4'):
+    with open(place + name, 'wb'):
+      pass
+  listing = hdtf.find_units(videos, lists)
+  (unit,) = listing.units
+  assert unit.source == '\\xff/Radio1.mkv' and os.path.exists(unit.path)
+  assert '\\xff/Radio1.mp4: Radio1 is there already' in said(listing)
+  assert said(listing).encode()
+
+
 def test_two_files_of_one_video(folders):
   videos, lists = folders(videos=['Radio1.mkv', 'Radio1.mp4'])
   listing = hdtf.find_units(videos, lists)
@@ -308,3 +323,13 @@ def test_the_lists_of_the_authors(test_data, tmp_path):
   assert {u.framing.ratio for u in ratios.units} == {
     *(0.75, 0.8, 0.85, 0.9, 0.95, 1.0, 1.1, 1.2)
   }
+
+
+def test_files_of_both_names_of_one_address(folders):
+  videos, lists = folders(
+    videos=['AJim.mp4', 'Jim1.mp4'],
+    annotion_time='Jim1 0:05-1:00\nAJim 1:10-1:20\n',
+    video_url=f'AJim {URL}aaaaaaaaaa1\nJim1 {URL}aaaaaaaaaa1&t=5s\n',
+  )
+  listing = hdtf.find_units(videos, lists)
+  assert [u.source for u in listing.units] == ['Jim1.mp4', 'Jim1.mp4']

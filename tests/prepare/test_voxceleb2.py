@@ -1,5 +1,7 @@
 """VoxCeleb2's folders, whole and in part."""
 
+import os
+
 import pytest
 
 from mdcf_jax.errors import InputError
@@ -30,14 +32,14 @@ def test_both_parts(tmp_path, level):
     'vox2_meta.csv',
   )
   one, two, three = voxceleb2.find_units(tmp_path)
-  assert one.id == 'id00012-21Uxsk56VDQ-00001'
+  assert one.id == 'dev-id00012-21Uxsk56VDQ-00001'
   assert one.path == str(tmp_path / 'dev' / level / CLIP)
   assert one.source == f'dev/{CLIP}'
   assert (one.identity, one.group, one.split) == ('id00012', 'id00012', 'train')
   assert one.framing == Centre() and one.sound is None and not one.search
   assert (one.start, one.end) == (0, None)
   assert two.id.endswith('00009')
-  assert (three.id, three.split) == ('id00017--a_B-00002', 'val')
+  assert (three.id, three.split) == ('test-id00017--a_B-00002', 'val')
 
 
 @pytest.mark.parametrize(
@@ -102,3 +104,38 @@ def test_nothing_to_find(tmp_path):
     voxceleb2.find_units(touch(tmp_path, 'dev/mp4/clip.mp4'))
   with pytest.raises(InputError, match='no such folder'):
     voxceleb2.find_units(tmp_path / 'none')
+
+
+def test_one_name_in_both_parts(tmp_path):
+  units = voxceleb2.find_units(touch(tmp_path, f'dev/{CLIP}', f'test/{CLIP}'))
+  assert [unit.id for unit in units] == [
+    'dev-id00012-21Uxsk56VDQ-00001',
+    'test-id00012-21Uxsk56VDQ-00001',
+  ]
+
+
+def test_names_that_are_no_text_get_one(tmp_path):
+  folder = os.fsencode(tmp_path) + b'/dev/id1\xff/v\xfe'
+  os.makedirs(folder)
+  with open(folder + b'/\xfd.mp4', 'wb'):
+    pass
+  (unit,) = voxceleb2.find_units(tmp_path)
+  assert os.path.exists(unit.path) and unit.identity == unit.group == 'id1\\xff'
+  assert unit.source == 'dev/id1\\xff/v\\xfe/\\xfd.mp4'
+  assert unit.id == 'dev-id1\\xff-v\\xfe-\\xfd'
+
+
+def test_folders_that_cannot_be_read(tmp_path, monkeypatch, caplog):
+  touch(tmp_path, f'dev/{CLIP}', 'dev/id00013/video/00001.mp4')
+  closed = tmp_path / 'dev/id00013/video'
+  listdir = os.listdir
+
+  def guarded(path):
+    if os.fspath(path) == str(closed):
+      raise PermissionError(13, 'Permission denied', str(path))
+    return listdir(path)
+
+  monkeypatch.setattr(os, 'listdir', guarded)
+  (unit,) = voxceleb2.find_units(tmp_path)
+  assert unit.identity == 'id00012'
+  assert f'{closed}: cannot be read: Permission denied' in caplog.text
