@@ -15,7 +15,13 @@ from mdcf_jax.data import records
 from mdcf_jax.errors import InputError
 from mdcf_jax.media import faces, video
 from mdcf_jax.prepare import quality, tracks
-from mdcf_jax.prepare.pieces import Box, Piece, Settings, read_pieces
+from mdcf_jax.prepare.pieces import (
+  MAX_HOLD,
+  Box,
+  Piece,
+  Settings,
+  read_pieces,
+)
 from mdcf_jax.prepare.units import Centre, Unit, Window
 from mdcf_jax.prepare.work_folder import read_json, write_json
 
@@ -208,7 +214,12 @@ def _analysis(
 ) -> Iterator[np.ndarray]:
   """Small pictures, to look for cuts and faces."""
   return video.iter_frames(
-    unit.path, records.FPS, start=start, end=end, height=ANALYSIS_HEIGHT
+    unit.path,
+    records.FPS,
+    start=start,
+    end=end,
+    height=ANALYSIS_HEIGHT,
+    max_hold=MAX_HOLD,
   )
 
 

@@ -14,6 +14,7 @@ from mdcf_jax.prepare import tracks
 from mdcf_jax.prepare.units import Unit
 
 MAX_FRAMES = 500  # Longer stretches become several records of 20 s.
+MAX_HOLD = 0.5  # Seconds that one picture may be shown.
 _MAX_PADDING = 12  # Frames that sound may be shorter than the picture.
 _MUTED = 1e-4  # Of full scale.
 
@@ -89,6 +90,7 @@ def read_pieces(
     start=stretch.start,
     end=stretch.end,
     box=box,
+    max_hold=MAX_HOLD,
   )
   size = _piece_size(stretch, info)
   for first in itertools.count(step=size):

@@ -311,3 +311,14 @@ def test_features_of_hubert_are_those_of_the_whole_recording(
   assert second['hubert'].shape == (15, 768) and second['mel'].shape[0] == 15
   expected = np.minimum(np.arange(15, 30), heard[0][1] - 1)
   np.testing.assert_array_equal(second['hubert'][:, 0], expected)
+
+
+def test_a_picture_that_stands_still_is_no_talking_head(drawn_faces, tmp_path):
+  from tests.media import clips
+
+  times = [*range(20), *range(60, 80)]
+  pictures = [clips.numbered(k) for k in range(40)]
+  clips.encode(tmp_path / 'a.mp4', pictures, times, '1/25')
+  outcome = clip.prepare_unit(_unit(tmp_path / 'a.mp4'), tmp_path, SETTINGS)
+  assert not outcome['records']
+  assert 'one picture is shown for 1.6 s' in outcome['dropped'][0]['reason']
