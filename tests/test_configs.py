@@ -76,7 +76,7 @@ def test_phases_invent_no_keys(phase):
 
 
 def test_ablations_change_the_config():
-  plain, changed = lmae.get_config('mini'), lmae.get_config('mini,d16,no_igc')
+  plain, changed = lmae.get_config('tiny'), lmae.get_config('tiny,d16,no_igc')
   assert len(changed.model.lmae.features) == len(plain.model.lmae.features) - 1
   assert changed.loss.igc_weight == 0 < plain.loss.igc_weight
 
