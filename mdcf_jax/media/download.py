@@ -52,7 +52,10 @@ def download(url: str, path: str | os.PathLike, sha256: str) -> pathlib.Path:
       raise InputError(f'{url}: sha256 is {found}, expected {sha256}')
     part.replace(path)
   except urllib.error.URLError as error:
-    raise InputError(f'{url}: cannot be fetched: {error.reason}') from error
+    raise InputError(
+      f'{url}: cannot be fetched: {error.reason}; a copy of the file may be put '
+      f'at {path}'
+    ) from error
   except (OSError, ValueError, http.client.HTTPException) as error:
     if isinstance(error, InputError):
       raise

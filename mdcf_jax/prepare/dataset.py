@@ -67,10 +67,14 @@ def make_dataset(plan: Plan, output: pathlib.Path) -> None:
   work_folder.check_output(output)
   _check_ids(plan.units)
   with work_folder.open_work(output, _identify(plan)) as work:
-    if not work_folder.was_publishing(work):
-      outcomes = _work(plan, work / 'clips', output)
-      _build(plan, outcomes, work, output)
-    work_folder.publish(work, output)
+    try:
+      if not work_folder.was_publishing(work):
+        outcomes = _work(plan, work / 'clips', output)
+        _build(plan, outcomes, work, output)
+      work_folder.publish(work, output)
+    except KeyboardInterrupt:
+      logger.warning('what is done is in %s; the same command goes on', work)
+      raise
     shutil.rmtree(work)
   logger.info('%s: see report.html in it', output)
 

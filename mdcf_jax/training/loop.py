@@ -109,6 +109,7 @@ def train(config: Any, workdir: str | pathlib.Path) -> TrainState | None:
       *(config.phase, size / 1e6, tensors, jax.device_count()),
       *(int(state.step), config.total_steps),
     )
+    logger.info('compiling the first step, which takes a while')
     # Not before: a folder with nothing to go on from is no run.
     with watching.Watch(workdir, jax.process_index() == 0) as watch:
       return fit(run, state, checkpoints, watch, stop)
