@@ -53,8 +53,8 @@ def download(url: str, path: str | os.PathLike, sha256: str) -> pathlib.Path:
     part.replace(path)
   except urllib.error.URLError as error:
     raise InputError(
-      f'{url}: cannot be fetched: {error.reason}; a copy of the file may be put '
-      f'at {path}'
+      f'{url}: cannot be fetched: {error.reason}; '
+      f'a copy of the file may be put at {path}'
     ) from error
   except (OSError, ValueError, http.client.HTTPException) as error:
     if isinstance(error, InputError):
