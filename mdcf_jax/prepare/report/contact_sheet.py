@@ -146,7 +146,8 @@ def to_html(sheet: ContactSheet) -> str:
     parts.append('<h3>The odd ones</h3>')
     parts.append(_grid(_card(cell, _tags(cell, why)) for cell, why in odd))
   if drawn:
-    parts.append('<h3>Others, drawn by lot</h3>')
+    title = 'Others, drawn by lot' if odd else 'Drawn by lot'
+    parts.append(f'<h3>{title}</h3>')
     parts.append(_grid(_card(cell, []) for cell in drawn))
   return ''.join(parts)
 
