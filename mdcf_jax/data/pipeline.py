@@ -69,7 +69,6 @@ def create_dataset(
   split: str,
   *,
   seed: int | None = None,
-  start_step: int = 0,
   process_index: int | None = None,
   process_count: int | None = None,
 ) -> 'Batches':
@@ -82,7 +81,6 @@ def create_dataset(
     config: see above.
     split: 'train' or 'val'.
     seed: of order and augmentation; `config.seed` by default.
-    start_step: batches to skip, without reading them.
     process_index, process_count: this process; asked from JAX by default.
 
   Raises:
@@ -104,8 +102,7 @@ def create_dataset(
   mixed = _mix(config.seed if seed is None else seed, split)
   dataset = grain.MapDataset.source(groups).seed(mixed)
   dataset = dataset.shuffle().repeat().random_map(draw)
-  skipped = start_step * config.batch_size
-  dataset = dataset[skipped + process_index :: process_count]
+  dataset = dataset[process_index::process_count]
   ahead = grain.ReadOptions(config.data.num_threads, config.data.prefetch)
   stream = dataset.to_iter_dataset(ahead)
   stream = stream.batch(config.batch_size // process_count)

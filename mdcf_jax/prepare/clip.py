@@ -52,10 +52,9 @@ def prepare_unit(
   Raises:
     OSError: there is no space left for the records.
   """
-  done, made_from = folder / f'{unit.id}.json', _made_from(unit)
-  stored = read_json(done) or {}
-  if stored.get('made_from') == made_from:
+  if stored := finished(unit, folder):
     return stored
+  made_from = _made_from(unit)
   work = _Work(unit, folder, settings)
   try:
     work.do()
@@ -69,8 +68,15 @@ def prepare_unit(
   except Exception as error:  # One odd clip must not stop a night's work.
     work.drop(f'{type(error).__name__}: {error}')
     return work.outcome
-  write_json(done, dict(made_from=made_from) | work.outcome)
+  path = folder / f'{unit.id}.json'
+  write_json(path, dict(made_from=made_from) | work.outcome)
   return work.outcome
+
+
+def finished(unit: Unit, folder: pathlib.Path) -> dict[str, Any] | None:
+  """What `prepare_unit` returned for this unit before, None if it did not."""
+  stored = read_json(folder / f'{unit.id}.json') or {}
+  return stored if stored.get('made_from') == _made_from(unit) else None
 
 
 def _made_from(unit: Unit) -> dict[str, Any]:

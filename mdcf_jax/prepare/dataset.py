@@ -139,12 +139,14 @@ def _work(
     if isinstance(result, Exception):
       raise result
   task = functools.partial(clip.prepare_unit, folder=folder, settings=settings)
-  done = sum((folder / f'{unit.id}.json').exists() for unit in plan.units)
+  outcomes = {unit.id: clip.finished(unit, folder) for unit in plan.units}
+  outcomes = {name: outcome for name, outcome in outcomes.items() if outcome}
+  done, num_frames, began = len(outcomes), 0, time.monotonic()
   if done:
     logger.info('%d of %d videos are done already', done, len(plan.units))
+  todo = [unit for unit in plan.units if unit.id not in outcomes]
   bar = tqdm(total=len(plan.units), initial=done, desc='prepare', unit='video')
-  outcomes, num_frames, began = {}, 0, time.monotonic()
-  results = workers.work_on(plan.units, task, plan.num_workers, log)
+  results = workers.work_on(todo, task, plan.num_workers, log)
   with contextlib.closing(results), bar:
     for unit, result in results:
       if isinstance(result, OSError | workers.NoWorker):
@@ -154,11 +156,10 @@ def _work(
         ) from result
       outcomes[unit.id] = outcome = _outcome(unit, result)
       num_frames += sum(record['frames'] for record in outcome['records'])
-      bar.update(len(outcomes) > done)
+      bar.update()
       if not outcome['records']:
         tqdm.write(f'mdcf: left out: {_reason(unit, outcome)}', file=sys.stderr)
-  if not done:  # What was done before took no time now.
-    _log_speed(len(plan.units), num_frames, time.monotonic() - began)
+  _log_speed(len(todo), num_frames, time.monotonic() - began)
   return outcomes
 
 
@@ -226,11 +227,11 @@ def _write(
   _write_table(dataset / 'clips.csv', plan.units, splits, outcomes)
   for name, text in plan.files.items():
     (dataset / name).write_text(text, encoding='utf-8')
-  dropped = [
+  dropped = (  # Their pictures are read one by one.
     _to_dropped(unit, number, entry, work / 'clips')
     for unit in plan.units
     for number, entry in enumerate(outcomes[unit.id]['dropped'])
-  ]
+  )
   report.write_report(
     dataset / 'report.html',
     plan.name,
