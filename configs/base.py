@@ -44,6 +44,7 @@ def _no_tpc(config: ConfigDict) -> None:
   _check_phase(config, 'no_tpc', 'lmae')
   config.phase = 'joint'
   config.init_from.fde = ''
+  _unguided(config)
   config.loss.igc_weight = 1.0  # Nothing else teaches FDE to make frames.
   if config.size != 'base':
     config.loss.l1_weight = 5.0
@@ -89,6 +90,7 @@ def _check_phase(config: ConfigDict, ablation: str, phase: str) -> None:
 def _dawn(config: ConfigDict) -> None:
   """On top of DAWN's LFG instead of an FDE of ours: see docs/conversion.md."""
   config.model.fde = ConfigDict(models.DAWN_FDE)
+  _unguided(config)
 
 
 def _identity(config: ConfigDict) -> None:
@@ -98,7 +100,14 @@ def _identity(config: ConfigDict) -> None:
   # Grids and occlusions are in [-1, 1] already.
   config.calibration_batches = 0
   if 'opening_weight' in config.loss:
-    config.loss.opening_weight = 0.0  # There is no encoder of sound to teach.
+    config.loss.opening_weight = 0.0
+  _unguided(config)
+
+
+def _unguided(config: ConfigDict) -> None:
+  """Regions are those that were found; guide points are for ours."""
+  if 'teacher_forcing' in config.loss:
+    config.loss.teacher_forcing = False
 
 
 # Rows of the paper's ablation table, and what else changes a finished config.

@@ -28,7 +28,10 @@ def get_config(variant: str = 'base') -> ConfigDict:
     # Of predicted noise it is the error times 1 / SNR, at most times this.
     max_x0_factor=5.0,
     mouth_weight=0.15,  # The error in the cells that the mouth covers.
-    opening_weight=0.0,  # The sound's encoding follows the mouth's opening.
+    # Of the opening that is predicted from sound; wants
+    # model.denoiser.opening.
+    opening_weight=0.0,
+    teacher_forcing=False,  # Latents of the guide points' own regions.
     null_prob=0.1,  # Samples that learn without sound, pose and blink.
     null_per_frame=False,  # Frames do, as in DAWN's code.
     independent_levels=False,  # A noise level per frame, not per clip.
@@ -49,7 +52,8 @@ def get_config(variant: str = 'base') -> ConfigDict:
     # What is heard is a few cells of 64.
     config.loss.mouth_weight = 1.0
     config.loss.opening_weight = 0.3
-    config.data.audio_jitter = 1.0
+    config.loss.teacher_forcing = True  # As configs/lmae.py.
+    config.data.audio_jitter = 0.6
     config.data.max_lag = 4.0  # In frames: sound that is late teaches nothing.
     # An estimate of the pose knows the jaw; then the sound is not listened to.
     config.data.pose_smoothing = 3.0

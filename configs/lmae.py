@@ -35,6 +35,7 @@ def get_config(variant: str = 'base') -> ConfigDict:
     image_loss='unit',  # Or 'phase_one': ten times that distance.
     l1_weight=0.0,  # Mean absolute error of the same pixels.
     mouth_weight=0.0,  # Extra weight of the mouth box in flow and pixels.
+    teacher_forcing=False,  # Dynamics of the guide points' own regions.
     window=0,  # Side of the random window that is decoded; 0: all.
   )
   config.batch_size = 32
@@ -57,6 +58,8 @@ def get_config(variant: str = 'base') -> ConfigDict:
     config.loss.kl_weight = 1e-7
     config.loss.mouth_weight = 40.0
     config.loss.igc_weight = config.loss.l1_weight = 0.0
+    # Regions that were found from little see half of a mouth's opening.
+    config.loss.teacher_forcing = True
     config.data.min_zoom = 0.8
     config.batch_size = 8
     config.loss.window = min(96, config.resolution)

@@ -70,6 +70,7 @@ SIZES = {
       num_groups=8,
       flow_gain=10.0,
       shortcut=True,
+      wave=True,
     ),
     denoiser=dict(
       dim=32,
@@ -81,6 +82,8 @@ SIZES = {
       window=16,
       stem_features=64,
       audio_features=96,
+      opening=True,
+      opening_gain=2.0,
     ),
     pbnet=dict(
       latent_dim=32,
@@ -191,6 +194,7 @@ DAWN_DENOISER = dict(
   norm_over_time=True,
   stem_features=0,
   audio_features=0,
+  opening=False,
   pose_scale=dawn_pose.UNIT,
   blink_scale=1.0,
 )

@@ -27,7 +27,7 @@ from mdcf_jax import inputs, speech, weights
 from mdcf_jax.data.records import AUDIO_ENCODERS
 from mdcf_jax.errors import InputError
 from mdcf_jax.models import sizes
-from mdcf_jax.phases import packed
+from mdcf_jax.phases import guides, packed
 
 FPS = 25
 BUNDLED = {'mini': pathlib.Path(__file__).parent / 'bundled'}
@@ -256,7 +256,7 @@ class Pipeline:
 
     def frames() -> Iterator[np.ndarray]:
       conditions = self._conditions(source, audio_emb, pose, blink, motion_rng)
-      features = self._encode(source.image)
+      features, conditions['source_opening'] = self._encode(source.image)
       z = self._sample(features, conditions, sample_rng, total, options, report)
       yield from self._decode(features, z, report)
 
@@ -284,7 +284,7 @@ class Pipeline:
     )
 
   def _encode(self, image):
-    """Features of the source `[R, R, 3]` uint8, for all its frames."""
+    """Features of the source `[R, R, 3]` uint8, and how open its mouth is."""
     args = self.variables['fde'], image[None]
     program = self._program('encode', self._features, args)
     with self._timed('encode', 1):
@@ -332,7 +332,12 @@ class Pipeline:
 
   def _features(self, variables, image):
     image = image.astype(jnp.float32) / 127.5 - 1
-    return self.fde.apply(variables, image, method='encode')
+    features = self.fde.apply(variables, image, method='encode')
+    opening = jnp.zeros(1)
+    if self._phases['diffusion'].denoiser.opening:
+      found = self.fde.apply(variables, image, method='regions')
+      opening = guides.opening(found)
+    return features, opening
 
   def _motion(self, variables, known, rng):
     return self._phases['pbnet'].sample(*_split(variables), rng=rng, **known)

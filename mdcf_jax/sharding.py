@@ -30,6 +30,7 @@ FRAME_RANKS = {
   'blink': 3,
   'mouth_box': 3,
   'opening': 2,
+  'landmarks': 4,
   'frame_mask': 2,
 }
 

@@ -159,6 +159,7 @@ def diffusion_batch(
   from mdcf_jax.media import faces
 
   count = len(clip.frames)
+  opening = faces.openness(track.landmarks)
 
   def pad(x):
     padded = np.zeros((1, length, *np.shape(x)[1:]), np.float32)
@@ -169,6 +170,7 @@ def diffusion_batch(
     source=visualize.from_uint8(clip.frames[:1]),
     source_pose=track.pose[:1],
     source_blink=track.blink[:1],
+    source_opening=opening[:1],
     face_box=track.face_box[:1],
     z_mean=latents[0][None],
     z_logvar=latents[1][None],
@@ -176,7 +178,7 @@ def diffusion_batch(
     pose=pad(track.pose),
     blink=pad(track.blink),
     mouth_box=pad(track.mouth_box),
-    opening=pad(faces.openness(track.landmarks)),
+    opening=pad(opening),
     frame_mask=pad(np.ones(count)),
   )
 
@@ -216,11 +218,20 @@ def noise(
   for clip in clips:
     missing = ((0, length - len(clip.frames)), (0, 0), (0, 0), (0, 0))
     frames = np.pad(visualize.from_uint8(clip.frames), missing, mode='edge')
-    latents = encode(frozen, frames[0], frames)
+    points = guide_points(tracks[clip.name])
+    points = np.pad(points, missing[:3], mode='edge')
+    latents = encode(frozen, frames[0], frames, points[0], points)
     batch = diffusion_batch(clip, tracks[clip.name], latents, length)
     value = mse(*split['diffusion'], frozen, batch, rng)
     scores[clip.name] = {'noise_mse': float(value)}
   return scores
+
+
+def guide_points(track: Any) -> np.ndarray:
+  """Points `[T, 8, 2]` of the face as records have them."""
+  from mdcf_jax.media import faces
+
+  return np.float32(track.landmarks[:, list(faces.GUIDE_LANDMARKS)])
 
 
 def split_variables(variables: Mapping[str, Any]) -> tuple[Any, dict]:

@@ -2,11 +2,11 @@
 
   python scripts/train_bundled.py --realset ../shared/realset --minutes 60
 
-FDE (its regions, then its flow, then all of it), LMAE, diffusion (its encoder
-of sound, then all of it) and PBNet one after the other, each in a process of
-its own, then packed to `<workdir>/packed` and measured on the val split beside
-the bundled weights. `--replace` puts the new ones in their place if they are
-better. Run the same command again and it goes on where it stopped.
+FDE (its regions, then its flow, then all of it), LMAE, diffusion (what sound
+tells of openings, then all else) and PBNet one after the other, each in a
+process of its own, then packed to `<workdir>/packed` and measured on the val
+split beside the bundled weights. `--replace` puts the new ones in their place
+if they are better. Run the same command again and it goes on where it stopped.
 """
 
 import argparse
@@ -38,14 +38,22 @@ class Stage:
     phase: what it trains.
     settings: of the config, beside the variant's.
     follows: the stage whose weights it starts from; '': the bundled ones.
+    pictures: whether it looks at any; else it needs no latents either.
   """
 
   name: str
   phase: str
   settings: dict[str, Any] = dataclasses.field(default_factory=dict)
   follows: str = ''
+  pictures: bool = True
 
 
+# What openings are learnt from, and what the rest of the denoiser has to be of
+# the size of.
+HEARD = (
+  *('audio_emb', 'opening', 'frame_mask', 'pose', 'blink', 'face_box'),
+  *('source', 'source_pose', 'source_blink', 'source_opening'),
+)
 # Finding guide points takes a tenth of an FDE step, and the flow can learn from
 # the points themselves at the same time; both then meet in the whole.
 STAGES = (
@@ -68,8 +76,8 @@ STAGES = (
   ),
   Stage('fde', 'fde', {'optimizer.learning_rate': 5e-4}, follows='fde-flow'),
   Stage('lmae', 'lmae'),
-  # What sound does to the noise is little; what it does to a mouth is found
-  # soon, from longer windows than a denoiser can afford.
+  # How far a mouth opens is found soon, in longer windows than a denoiser can
+  # afford, and forgotten again for what is learnt by heart.
   Stage(
     'diffusion-sound',
     'diffusion',
@@ -77,10 +85,26 @@ STAGES = (
       'loss.noise_weight': 0.0,
       'loss.opening_weight': 1.0,
       'batch_size': 32,
+      'total_steps': 600,
+      'optimizer.schedule': 'cosine',
+      'ema_decay': 0.98,
+      'calibration_batches': 0,
       'data.num_frames': 64,
+      'data.keys': HEARD,
     },
+    pictures=False,
   ),
-  Stage('diffusion', 'diffusion', follows='diffusion-sound'),
+  Stage(
+    'diffusion',
+    'diffusion',
+    {
+      'loss.opening_weight': 0.0,
+      'optimizer.frozen': ('opening_predictor',),
+      'batch_size': 8,
+      'data.num_frames': 16,
+    },
+    follows='diffusion-sound',
+  ),
   Stage('pbnet', 'pbnet'),
 )
 NAMES = tuple(stage.name for stage in STAGES)
@@ -222,8 +246,6 @@ def upstream(args: argparse.Namespace, phase: str) -> pathlib.Path:
 def train(args: argparse.Namespace, stage: Stage) -> None:
   """One stage: resumes its run, or starts it from weights that are there."""
   flags = {'data.dir': args.data}
-  if args.steps:
-    flags['total_steps'] = args.steps
   if stage.follows and checkpoint.is_run(args.workdir / stage.follows):
     flags['init_from.weights'] = args.workdir / stage.follows
   elif args.size == 'mini' and has_weights(BUNDLED, stage.phase):
@@ -232,7 +254,7 @@ def train(args: argparse.Namespace, stage: Stage) -> None:
   frozen = frozen.get(stage.phase, ())
   for name in frozen:
     flags[f'init_from.{name}'] = upstream(args, name)
-  if stage.phase == 'diffusion':
+  if stage.phase == 'diffusion' and stage.pictures:
     # Latents are no use to other weights than those that made them.
     digest = weights.fingerprint(
       [checkpoint.load_frozen(upstream(args, name), name) for name in frozen]
@@ -240,6 +262,8 @@ def train(args: argparse.Namespace, stage: Stage) -> None:
     flags['data.cache_latents'] = True
     flags['data.latents'] = args.workdir / f'latents-{digest}'
   flags |= stage.settings
+  if args.steps:
+    flags['total_steps'] = min(args.steps, flags.get('total_steps', args.steps))
   for override in args.config:
     name, _, setting = override.partition(':')
     if name == stage.name:

@@ -53,8 +53,11 @@ _PAIR = (
   'mouth_box',
 )
 _MOTION = ('audio_emb', 'pose', 'blink', 'frame_mask')
-_SOURCE = ('source', 'source_pose', 'source_blink', 'face_box')
-_MOUTH = ('mouth_box', 'opening')
+_SOURCE = (
+  *('source', 'source_pose', 'source_blink', 'source_opening'),
+  *('source_landmarks', 'face_box'),
+)
+_MOUTH = ('mouth_box', 'opening', 'landmarks')
 # Phases that learn from two frames of a clip; the others from windows.
 PAIR_PHASES = ('fde', 'lmae', 'vae', 'joint')
 PHASE_KEYS = {

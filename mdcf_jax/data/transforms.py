@@ -121,8 +121,10 @@ def random_window(
   Returns:
     `audio_emb` `[T, D]`, `pose` `[T, 6]`, `blink` `[T, 2]`, `frame_mask`
     `[T]`, `face_box` `[4]` (the source's), `mouth_box` `[T, 4]`, `opening`
-    `[T]` (gap of the inner lips over the height of `face_box`), `source_pose`
-    `[6]`, `source_blink` `[2]`, `waveform` `[T * 640]` in [-1, 1]; with
+    `[T]` (gap of the inner lips over the height of `face_box`), `landmarks`
+    `[T, 8, 2]`; the source's `source_pose` `[6]`, `source_blink` `[2]`,
+    `source_opening` `[]`, `source_landmarks` `[8, 2]`; `waveform` `[T * 640]`
+    in [-1, 1]; with
     pictures also `source` `[R, R, 3]` in [-1, 1] and `video` `[T, R, R, 3]`;
     with latents `z_mean`, `z_logvar` `[T, h, w, 4]` and `source_features`
     `[H/4, W/4, C]`.
@@ -199,6 +201,7 @@ def _motion(
   """Everything of a window but pictures; `source` is a frame's number."""
   if not records.has_audio(record):
     raise InputError(f'clip {record["id"]} has no sound')
+  opening = _opening(record, source)
   sample = {
     'audio_emb': np.float32(record[audio_key][rows]) * mask[:, None],
     'pose': record['pose'][rows],
@@ -206,9 +209,12 @@ def _motion(
     'frame_mask': mask,
     'face_box': record['face_box'][source],
     'mouth_box': record['mouth_box'][rows],
-    'opening': _opening(record, source)[rows],
+    'opening': opening[rows],
+    'landmarks': record['landmarks'][rows],
     'source_pose': record['pose'][source],
     'source_blink': record['blink'][source],
+    'source_opening': opening[source],
+    'source_landmarks': record['landmarks'][source],
     'waveform': _sound(record['waveform'], rows, mask),
   }
   return {key: np.float32(value) for key, value in sample.items()}
@@ -311,6 +317,8 @@ def _flip_motion(sample: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     flipped[key] = sample[key][..., ::-1]
   for key in ('face_box', 'mouth_box'):
     flipped[key] = flip_boxes(sample[key])
+  for key in ('landmarks', 'source_landmarks'):
+    flipped[key] = flip_points(sample[key])
   return flipped
 
 

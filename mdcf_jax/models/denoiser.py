@@ -2,7 +2,9 @@
 
 What is the same for all frames (the source's features, the face box) is
 reduced to the latent's size and convolved once per clip; what belongs to a
-frame (sound, change of pose, change of blink) goes to cross attentions.
+frame (sound, change of pose, change of blink) goes to cross attentions. With
+`opening` so does the change of the mouth's opening: the true one while it
+learns, what the sound tells of it in generation.
 
 `REFERENCE` makes it the public denoiser of dynamics (dawn.md 2): no stem, no
 encoder of sound, raw differences of pose and blink, norms over time, and one
@@ -15,13 +17,16 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from mdcf_jax.models.audio import AudioEncoder
+from mdcf_jax.models.audio import AudioEncoder, OpeningPredictor
 from mdcf_jax.models.layers import FrameGroupNorm, SpatialConv
 from mdcf_jax.models.recompute import recompute
 from mdcf_jax.models.unet3d import UNet3D
+from mdcf_jax.ops import losses
 from mdcf_jax.ops.boxes import box_coverage
 
-STREAMS = ('audio', 'pose', 'blink')
+STREAMS = ('audio', 'pose', 'blink')  # And 'opening', if it is asked for.
+# Of the gap between talking lips over the height of the face.
+OPENING_MEAN, OPENING_DEVIATION = 0.045, 0.03
 # What makes this module the public one.
 REFERENCE = dict(
   latent_channels=3,
@@ -116,6 +121,11 @@ class Denoiser(nn.Module):
     pose_scale: differences of pose (degrees, degrees, degrees, x, y, s) are
       divided by these.
     blink_scale: the same for the eyes' aspect ratio.
+    opening: whether the mouth's opening is a condition; not in the paper. What
+      speech does to latents is little and hard to find; what an opening does
+      is plain, and an opening is soon found in speech.
+    opening_gain: how much further mouths open in generation than the sound
+      alone tells, since `OpeningPredictor` varies less than they do.
     learned_null: learn the condition of unconditional samples; else zeros.
     dtype: computation dtype; parameters stay float32.
   """
@@ -138,6 +148,8 @@ class Denoiser(nn.Module):
   audio_layers: int = 3
   pose_scale: tuple[float, ...] = (10.0, 10.0, 10.0, 0.1, 0.1, 0.1)
   blink_scale: float = 0.1
+  opening: bool = False
+  opening_gain: float = 1.0
   learned_null: bool = False
   dtype: Any = jnp.float32
 
@@ -154,17 +166,21 @@ class Denoiser(nn.Module):
         self.dtype,
         self.remat,
       )
+    if self.opening:
+      self.opening_predictor = OpeningPredictor(
+        self.audio_features, self.audio_layers, dtype=self.dtype
+      )
     self.face_encoder = FaceBoxEncoder(self.dtype)
     # The part of the U-Net's first convolution that reads static channels.
     self.static_conv = SpatialConv(
       self.dim, 7, use_bias=False, dtype=self.dtype
     )
     if self.learned_null:
-      widths = (self.audio_features, len(self.pose_scale), 2)
+      widths = (self.audio_features, len(self.pose_scale), 2, 1)
       normal = nn.initializers.normal(0.02)
       self.nulls = [
         self.param(f'null_{name}', normal, (width,))
-        for name, width in zip(STREAMS, widths)
+        for name, width in zip(self.streams, widths)
       ]
     self.unet = UNet3D(
       out_channels=tuple(self.heads) or self.latent_channels,
@@ -181,6 +197,11 @@ class Denoiser(nn.Module):
       dtype=self.dtype,
     )
 
+  @property
+  def streams(self) -> tuple[str, ...]:
+    """Names of the conditions that belong to a frame."""
+    return STREAMS + ('opening',) * self.opening
+
   def condition(
     self,
     source_features: jax.Array,
@@ -189,6 +210,7 @@ class Denoiser(nn.Module):
     blink_delta: jax.Array,
     face_box: jax.Array,
     frame_mask: jax.Array | None = None,
+    opening_delta: jax.Array | None = None,
   ) -> dict[str, jax.Array]:
     """Computes once what every noise level shares.
 
@@ -199,9 +221,11 @@ class Denoiser(nn.Module):
       blink_delta: `[B, T, 2]`, difference to the source's blink.
       face_box: `[B, 4]`, of the source, in [0, 1].
       frame_mask: `[B, T]`, 1 on real frames.
+      opening_delta: `[B, T]`, difference to the source's opening; only with
+        `opening`.
 
     Returns:
-      dict(static `[B, 1, h, w, dim]`, audio, pose, blink `[B, T, ...]`).
+      dict(static `[B, 1, h, w, dim]`, and `streams`, each `[B, T, ...]`).
     """
     source = source_features.astype(self.dtype)
     if self.stem_features:
@@ -209,12 +233,15 @@ class Denoiser(nn.Module):
     _, height, width, _ = source.shape
     face = self.face_encoder(box_coverage(face_box, 4 * height, 4 * width))
     static = self.static_conv(jnp.concatenate([source, face], axis=-1))
-    return dict(
+    cond = dict(
       static=static[:, None],
       audio=self.encode_audio(audio_emb, frame_mask),
       pose=pose_delta / jnp.asarray(self.pose_scale, jnp.float32),
       blink=blink_delta / self.blink_scale,
     )
+    if self.opening:
+      cond['opening'] = opening_delta[..., None] / OPENING_DEVIATION
+    return cond
 
   def encode_audio(
     self, audio_emb: jax.Array, frame_mask: jax.Array | None = None
@@ -223,6 +250,22 @@ class Denoiser(nn.Module):
     if not self.audio_features:
       return audio_emb
     return self.audio_encoder(audio_emb, frame_mask)
+
+  def predict_opening(
+    self, audio_emb: jax.Array, frame_mask: jax.Array | None = None
+  ) -> jax.Array:
+    """Opening `[B, T]` that the sound tells of; see `OpeningPredictor`."""
+    return self.opening_predictor(audio_emb, frame_mask)
+
+  def speak(self, audio_emb: jax.Array, frame_mask: jax.Array) -> jax.Array:
+    """Opening `[B, T]` of a generated mouth, as lively as true ones are.
+
+    In units of the height of the face; a habit that cannot be heard is usual.
+    """
+    told = self.predict_opening(audio_emb, frame_mask)
+    told = losses.centred(told, frame_mask)
+    change = self.opening_gain * OPENING_DEVIATION * told
+    return jnp.maximum(OPENING_MEAN + change, 0.0)
 
   def __call__(
     self,
@@ -246,7 +289,7 @@ class Denoiser(nn.Module):
     Returns:
       float32 `[B, T, h, w, C]`.
     """
-    streams = [cond[name] for name in STREAMS]
+    streams = [cond[name] for name in self.streams]
     if null_cond is not None:
       # [B, 1, 1] or [B, T, 1]
       hide = jnp.reshape(null_cond, (xt.shape[0], -1, 1))

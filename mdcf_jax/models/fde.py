@@ -295,10 +295,16 @@ class FDE(nn.Module):
     """Dynamics, and the regions of both images, without decoding."""
     # Not one batch of both: batch statistics are the reference's, per image.
     regions = [self.regions(x, train=train) for x in (source, driving)]
-    background = self.background_predictor(
+    background = self.background_motion(source, driving, train=train)
+    return self.dynamics(source, *regions, background, train=train)
+
+  def background_motion(
+    self, source, driving, *, train: bool = False
+  ) -> jax.Array:
+    """Motion `[B, 3, 3]` behind the head; see `BackgroundPredictor`."""
+    return self.background_predictor(
       _to_unit(source), _to_unit(driving), train=train
     )
-    return self.dynamics(source, *regions, background, train=train)
 
   def dynamics(
     self, source, source_regions, driving_regions, background, *, train=False

@@ -1,14 +1,14 @@
 """Loss terms: arrays in, one number per example out.
 
-The phase takes the mean over the batch and applies the weights. (`opening` is
-a mean over the batch already.)
+The phase takes the mean over the batch and applies the weights.
 """
 
 import jax
 import jax.numpy as jnp
 
-# Of the gap between talking lips over the height of the face.
-OPENING_DEVIATION = 0.03
+# Deviation of a mouth's opening, over the height of the face, below which it
+# hardly moves and the rest is error of the landmarks.
+_RESTING_OPENING = 0.01
 
 
 def _check(pred: jax.Array, target: jax.Array):
@@ -77,28 +77,33 @@ def kl_divergence(mean: jax.Array, logvar: jax.Array) -> jax.Array:
   return jnp.sum(kl.reshape(kl.shape[0], -1), axis=-1)
 
 
-def opening(sound: jax.Array, gap: jax.Array, mask: jax.Array) -> jax.Array:
-  """Squared error of the mouth's opening, as some channels of the sound say.
+def centred(x: jax.Array, mask: jax.Array) -> jax.Array:
+  """`[B, T]` less its mean over the frames of the mask `[B, T]`."""
+  return x - _masked_mean(x, mask)
 
-  In usual deviations; its mean over the clip is the person's and cannot be
-  heard.
+
+def opening(pred: jax.Array, gap: jax.Array, mask: jax.Array) -> jax.Array:
+  """Squared error of how far a mouth is open for the one whose mouth it is.
+
+  Its mean and its deviation over the clip are a person's habit, and the
+  camera's; they cannot be heard.
 
   Args:
-    sound: `[B, T, D]`, encoded; the first eighth of its channels counts.
+    pred: `[B, T]`, in the clip's deviations.
     gap: `[B, T]`, that of the lips over the height of the face.
     mask: `[B, T]`, 1 on the frames that count.
 
   Returns:
-    One number, the mean over all frames of the batch that count.
+    `[B]`; 0 for an example whose mask is all zero.
   """
-  mask = mask[..., None]
+  _check(pred, gap)
+  gap = centred(gap, mask)
+  deviation = jnp.sqrt(_masked_mean(jnp.square(gap), mask))
+  error = centred(pred, mask) - gap / (deviation + _RESTING_OPENING)
+  return _masked_mean(jnp.square(error), mask)[:, 0]
 
-  def centred(x):
-    total = jnp.maximum(jnp.sum(mask, axis=1, keepdims=True), 1)
-    return x - jnp.sum(x * mask, axis=1, keepdims=True) / total
 
-  said = sound[..., : max(1, sound.shape[-1] // 8)].astype(jnp.float32)
-  error = jnp.square(
-    centred(said) - centred(gap[..., None] / OPENING_DEVIATION)
-  )
-  return jnp.sum(error * mask) / jnp.maximum(jnp.sum(mask), 1) / said.shape[-1]
+def _masked_mean(x: jax.Array, mask: jax.Array) -> jax.Array:
+  """Mean over time of `[B, T]`: `[B, 1]`."""
+  total = jnp.sum(x * mask, axis=1, keepdims=True)
+  return total / jnp.maximum(jnp.sum(mask, axis=1, keepdims=True), 1)

@@ -68,11 +68,12 @@ def loss_terms(
 
 
 def conditions(source_features: jax.Array, batch: dict) -> dict:
-  """Arguments of `Denoiser.condition`: changes of pose and blink."""
+  """Arguments of `Denoiser.condition`: changes of pose, blink and opening."""
   return dict(
     source_features=source_features,
     audio_emb=batch['audio_emb'],
     pose_delta=batch['pose'] - batch['source_pose'][:, None],
     blink_delta=batch['blink'] - batch['source_blink'][:, None],
     face_box=batch['face_box'],
+    opening_delta=batch['opening'] - batch['source_opening'][:, None],
   )

@@ -15,12 +15,13 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
+from mdcf_jax.errors import InputError
 from mdcf_jax.models.denoiser import Denoiser
 from mdcf_jax.models.fde import FDE
 from mdcf_jax.models.layers import draw_params
 from mdcf_jax.models.lmae import LMAE, Identity, build_lmae, sample_posterior
 from mdcf_jax.ops import losses, noise_schedule, objectives, sampling
-from mdcf_jax.phases import computation, denoising, latent_space
+from mdcf_jax.phases import computation, denoising, guides, latent_space
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,9 +41,10 @@ class DiffusionPhase:
       would drown everything else. That of the others is at most 1.
     max_x0_factor: see above.
     mouth_weight: of the prediction's error in the cells that the mouth covers.
-    opening_weight: of the error with which the encoded sound follows the
-      opening of the mouth, see `losses.opening`; not in the paper. What sound
-      does to the noise is little, and is found late without such a hint.
+    opening_weight: of the error of the opening that is predicted from sound,
+      see `Denoiser.opening`.
+    teacher_forcing: latents of guide points' regions instead of those that the
+      FDE finds, see `guides`.
     null_prob: share of samples that learn without sound, pose and blink.
     null_per_frame: draw that for every frame, as the public code does; a frame
       without them then has neighbours with them.
@@ -59,6 +61,7 @@ class DiffusionPhase:
   max_x0_factor: float = 5.0
   mouth_weight: float = 0.15
   opening_weight: float = 0.0
+  teacher_forcing: bool = False
   null_prob: float = 0.1
   null_per_frame: bool = False
   independent_levels: bool = False
@@ -69,6 +72,13 @@ class DiffusionPhase:
 
   def __post_init__(self):
     objectives.make_objective(self.objective)  # Or an error.
+    if self.teacher_forcing:
+      guides.check(self.fde)
+    if self.opening_weight and not self.denoiser.opening:
+      raise InputError(
+        'loss.opening_weight is set, and model.denoiser.opening is not: the '
+        'denoiser has nothing that predicts openings'
+      )
 
   @classmethod
   def from_config(cls, config) -> 'DiffusionPhase':
@@ -99,7 +109,7 @@ class DiffusionPhase:
     batch = {k: x[:1] for k, x in batch.items()}
     xt = jnp.zeros((*batch['frame_mask'].shape, height, width, channels))
     shapes = jax.eval_shape(
-      functools.partial(self.denoiser.init, method='denoise'),
+      functools.partial(self.denoiser.init, method=_use_all),
       rng,
       xt,
       jnp.zeros(xt.shape[:2], jnp.int32),
@@ -118,8 +128,9 @@ class DiffusionPhase:
       batch: source `[B, H, W, 3]`, source_pose, source_blink, face_box,
         `[B, ...]`; video `[B, T, H, W, 3]` or z_mean, z_logvar
         `[B, T, h, w, C]` and optionally source_features; audio_emb, pose,
-        blink, mouth_box, opening `[B, T, ...]`; frame_mask `[B, T]`, 0 for
-        frames that do not count.
+        blink, mouth_box, opening `[B, T, ...]`, source_opening `[B]`;
+        source_landmarks `[B, 8, 2]`, landmarks `[B, T, 8, 2]` with video and
+        `teacher_forcing`; frame_mask `[B, T]`, 0 for frames that do not count.
 
     Returns:
       loss, (model_state, terms). `mse` is the error of what is predicted, and
@@ -133,15 +144,14 @@ class DiffusionPhase:
       loss += self.mouth_weight * terms['mouth_mse']
       loss *= self.noise_weight
     if self.opening_weight:
-      sound = self.denoiser.apply(
+      heard = self.denoiser.apply(
         {'params': params},
         batch['audio_emb'],
         batch['frame_mask'],
-        method='encode_audio',
+        method='predict_opening',
       )
-      terms['opening'] = losses.opening(
-        sound, batch['opening'], batch['frame_mask']
-      )
+      error = losses.opening(heard, batch['opening'], batch['frame_mask'])
+      terms['opening'] = jnp.mean(error)
       loss += self.opening_weight * terms['opening']
     return loss, (model_state, terms)
 
@@ -229,6 +239,7 @@ class DiffusionPhase:
     blink: jax.Array,
     source_pose: jax.Array,
     source_blink: jax.Array,
+    source_opening: jax.Array,
     face_box: jax.Array,
     frame_mask: jax.Array,
     steps: int = 20,
@@ -247,7 +258,8 @@ class DiffusionPhase:
       rng: that of `start`.
       source_features: E(x_src) `[B, H/4, W/4, C]`.
       audio_emb, pose, blink: `[B, T, ...]`; frame_mask `[B, T]`.
-      source_pose, source_blink, face_box: of the source, `[B, ...]`.
+      source_pose, source_blink, source_opening, face_box: of the source,
+        `[B, ...]`.
       steps: evaluations of the denoiser in all.
       sampler: see `sampling.advance`.
       eta: of DDIM: 0 adds no noise on the way, 1 as much as DDPM; None is the
@@ -258,6 +270,12 @@ class DiffusionPhase:
     Raises:
       ValueError: no such sampler, or more steps than levels.
     """
+    opening_delta = None
+    if self.denoiser.opening:
+      opening = self.denoiser.apply(
+        {'params': params}, audio_emb, frame_mask, method='speak'
+      )
+      opening_delta = opening - source_opening[:, None]
     cond = self.denoiser.apply(
       {'params': params},
       source_features,
@@ -266,6 +284,7 @@ class DiffusionPhase:
       blink - source_blink[:, None],
       face_box,
       frame_mask,
+      opening_delta,
       method='condition',
     )
     _, rng_steps = jax.random.split(rng)
@@ -318,13 +337,14 @@ class DiffusionPhase:
       `[B, T, H, W, 3]` in [-1, 1]; z_label, a draw of the true latents, like
       z, where the batch tells of them).
     """
-    known = ('audio_emb', 'pose', 'blink', 'source_pose', 'source_blink')
+    known = ('audio_emb', 'pose', 'blink', 'frame_mask', 'face_box')
+    known += ('source_pose', 'source_blink', 'source_opening')
     features = latent_space.encode_source(self.fde, frozen, batch['source'])
     z = self.sample(
       params,
       model_state,
       source_features=features[-1],
-      **{name: batch[name] for name in (*known, 'face_box', 'frame_mask')},
+      **{name: batch[name] for name in known},
       rng=rng,
     )
     dynamics, images = latent_space.decode(
@@ -355,28 +375,38 @@ class DiffusionPhase:
     return latent_space.encode_source(self.fde, frozen, source[None])[-1][0]
 
   def encode_clip(
-    self, frozen: dict, source: jax.Array, frames: jax.Array
+    self,
+    frozen: dict,
+    source: jax.Array,
+    frames: jax.Array,
+    source_points: jax.Array,
+    points: jax.Array,
   ) -> tuple[jax.Array, jax.Array]:
     """Posterior of a clip's latents (equation 4); to be jitted.
 
     Args:
       source: `[H, W, 3]` in [-1, 1].
       frames: `[T, H, W, 3]`.
+      source_points, points: guide points `[8, 2]` and `[T, 8, 2]`, which count
+        with `teacher_forcing`.
 
     Returns:
       mean and logvar `[T, h, w, C]`.
     """
-    mean, logvar = latent_space.encode(
-      self.fde, self.lmae, frozen, source[None], frames[None]
-    )
+    batch = dict(source=source[None], video=frames[None])
+    batch |= dict(source_landmarks=source_points[None], landmarks=points[None])
+    mean, logvar = self._posterior(frozen, batch)
     return mean[0], logvar[0]
 
   def _posterior(self, frozen, batch):
     """Mean and logvar `[B, T, h, w, C]`: cached ones, or from the frames."""
     if 'z_mean' in batch:
       return batch['z_mean'], batch['z_logvar']
+    points = None
+    if self.teacher_forcing:
+      points = batch['source_landmarks'], batch['landmarks']
     return latent_space.encode(
-      self.fde, self.lmae, frozen, batch['source'], batch['video']
+      self.fde, self.lmae, frozen, batch['source'], batch['video'], points
     )
 
   def _labels(self, frozen, batch, rng):
@@ -388,3 +418,10 @@ class DiffusionPhase:
     if 'source_features' in batch:
       return batch['source_features']
     return latent_space.encode_source(self.fde, frozen, batch['source'])[-1]
+
+
+def _use_all(denoiser: Denoiser, xt, t, conditions: dict) -> None:
+  """Calls every part of the denoiser, so that all of it has parameters."""
+  if denoiser.opening:
+    denoiser.predict_opening(conditions['audio_emb'])
+  denoiser.denoise(xt, t, conditions)

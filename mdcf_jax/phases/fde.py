@@ -12,31 +12,10 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from mdcf_jax.errors import InputError
 from mdcf_jax.models.fde import FDE
 from mdcf_jax.models.vgg import Perceptual
 from mdcf_jax.ops import boxes, deformation, losses, pose, windows
-from mdcf_jax.phases import computation
-
-# Spread of the guided regions along and across the line of the eyes, in
-# distances of the eyes. None is round: a round region has no axes, and its
-# affine motion would turn at random.
-_GUIDE_SPREAD = (
-  (0.5, 0.12),  # Upper lip.
-  (0.5, 0.12),  # Lower lip.
-  (0.24, 0.14),  # Corners of the mouth.
-  (0.24, 0.14),
-  (0.6, 0.3),  # Chin.
-  (0.3, 0.14),  # Upper lids.
-  (0.3, 0.14),
-  (0.25, 0.5),  # Nose.
-  (0.9, 0.4),  # Forehead.
-  (0.6, 1.0),  # The head as a whole.
-)
-
-# How far regions lie below their guide point, in distances of the eyes. The
-# inner lips touch in a closed mouth; the lips beside them do not.
-_GUIDE_DROP = (-0.1, 0.12, 0, 0, 0, 0, 0, 0, 0, 0)
+from mdcf_jax.phases import computation, guides
 
 # Beside a divergence in nats: of an error of a centre by half an image, and of
 # what lies between two centres, see `_between_error`.
@@ -44,34 +23,6 @@ _CENTRE_WEIGHT = 20.0
 _BETWEEN_WEIGHT = 40.0
 
 _PAIR = ('source', 'driving')
-
-
-def guide_regions(landmarks: jax.Array) -> dict[str, jax.Array]:
-  """Where regions should lie, given guide points of the face.
-
-  A region per guide point, one on the forehead and one for the whole head,
-  elongated and turned with the face, so that the affine motion between two of
-  them is the roll and the zoom of the head.
-
-  Args:
-    landmarks: `[B, 8, 2]` in [0, 1], in the order of `media.faces`.
-
-  Returns:
-    shift `[B, 10, 2]` in [-1, 1], covar and affine `[B, 10, 2, 2]`.
-  """
-  points = 2 * landmarks - 1
-  eyes = (points[:, 5] + points[:, 6]) / 2
-  forehead = eyes + 0.5 * (eyes - points[:, 4])
-  shift = jnp.concatenate([points, forehead[:, None], eyes[:, None]], axis=1)
-  across = points[:, 6] - points[:, 5]
-  distance = jnp.maximum(jnp.linalg.norm(across, axis=-1), 0.05)[:, None, None]
-  x = across / jnp.linalg.norm(across + 1e-6, axis=-1, keepdims=True)
-  down = jnp.stack([-x[:, 1], x[:, 0]], axis=-1)
-  shift += distance * jnp.array(_GUIDE_DROP)[:, None] * down[:, None]
-  axes = jnp.stack([x, down], axis=-1)
-  spread = jnp.square(distance * jnp.array(_GUIDE_SPREAD))
-  covar = pose.einsum('bij,bkj,blj->bkil', axes, spread, axes)
-  return dict(shift=shift, covar=covar, affine=pose.principal_axes(covar))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,11 +58,8 @@ class FDEPhase:
   name: ClassVar[str] = 'fde'
 
   def __post_init__(self):
-    if self.teacher_forcing and self.fde.num_regions != len(_GUIDE_SPREAD):
-      raise InputError(
-        f'loss.teacher_forcing guides {len(_GUIDE_SPREAD)} regions, '
-        f'model.fde.num_regions is {self.fde.num_regions}'
-      )
+    if self.teacher_forcing:
+      guides.check(self.fde)
 
   @classmethod
   def from_config(cls, config) -> 'FDEPhase':
@@ -303,10 +251,15 @@ def estimate_motion(
     for name in _PAIR:
       outputs[f'{name}_regions'] = fde.regions(batch[name], train=train)
   if phase.compares_images:
-    guided = [guide_regions(batch[f'{k}_landmarks']) for k in _PAIR]
     rest = jnp.broadcast_to(jnp.eye(3), (len(batch['source']), 3, 3))
-    dynamics = fde.dynamics(batch['source'], *guided, rest, train=train)
-    outputs['dynamics'] = dynamics['dynamics']
+    outputs['dynamics'] = guides.dynamics(
+      fde,
+      batch['source'],
+      batch['source_landmarks'],
+      batch['driving_landmarks'],
+      rest,
+      train=train,
+    )
   return outputs
 
 
@@ -326,7 +279,7 @@ def _landmark_distance(outputs, batch):
   total = 0.0
   for name in _PAIR:
     regions = outputs[f'{name}_regions']
-    guided = guide_regions(batch[f'{name}_landmarks'])
+    guided = guides.regions(batch[f'{name}_landmarks'])
     shift, covar = guided['shift'], guided['covar']
     count = min(shift.shape[1], regions['shift'].shape[1])
     shift, covar = shift[:, :count], covar[:, :count]

@@ -5,6 +5,7 @@ of both as phases receive them; clips pass in pieces of time, because the
 auto-encoders need the memory.
 """
 
+import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 
 from mdcf_jax.models.fde import FDE
 from mdcf_jax.models.lmae import LMAE, Identity
+from mdcf_jax.phases import guides
 
 CHUNK = 8  # Frames that pass at a time.
 
@@ -23,28 +25,37 @@ def encode(
   frozen: dict,
   source: jax.Array,
   video: jax.Array,
+  points: tuple[jax.Array, jax.Array] | None = None,
 ) -> tuple[jax.Array, jax.Array]:
   """Posterior of the latents of clips (equation 4); no gradient.
 
   Args:
     source: `[B, H, W, 3]` in [-1, 1].
     video: `[B, T, H, W, 3]`.
+    points: guide points of the source `[B, 8, 2]` and of the frames
+      `[B, T, 8, 2]`, whose regions take the place of those that FDE finds.
 
   Returns:
     mean and logvar `[B, T, h, w, C]`.
   """
 
-  def piece(frames):
+  of_source = source, *(points or ())[:1]
+  of_frames = video, *(points or ())[1:]
+
+  def piece(given):
+    frames = given[0]
+    single = (jnp.repeat(x, frames.shape[1], axis=0) for x in of_source)
+    # Source and frame, then the points of both, if there are any.
+    pairs = zip(single, (x.reshape(-1, *x.shape[2:]) for x in given))
     dynamics = fde.apply(
       _variables(frozen['fde']),
-      jnp.repeat(source, frames.shape[1], axis=0),
-      frames.reshape(-1, *frames.shape[2:]),
-      method='estimate',
+      *itertools.chain(*pairs),
+      method=guides.estimate if points else 'estimate',
     )
     moments = lmae.apply(_variables(frozen['lmae']), dynamics, method='encode')
     return tuple(x.reshape(*frames.shape[:2], *x.shape[1:]) for x in moments)
 
-  return jax.lax.stop_gradient(_over_time(piece, video))
+  return jax.lax.stop_gradient(_over_time(piece, of_frames))
 
 
 def encode_source(fde: FDE, frozen: dict, source: jax.Array) -> tuple:
@@ -120,19 +131,23 @@ def _variables(frozen: dict) -> dict:
   return {'params': frozen['params'], **frozen['model_state']}
 
 
-def _over_time(fn: Callable[[jax.Array], Any], x: jax.Array) -> Any:
-  """Applies `fn` to `[B, T, ...]` in pieces of time, one after the other.
+def _over_time(fn: Callable[[Any], Any], x: Any) -> Any:
+  """Applies `fn` to arrays `[B, T, ...]` in pieces of time, one by one.
 
   The batch stays whole in every piece, so it may be spread over devices.
   """
-  batch, length = x.shape[:2]
+  batch, length = jax.tree.leaves(x)[0].shape[:2]
   size = max(1, min(length, CHUNK // batch))
   count = -(-length // size)
   if count == 1:
     return fn(x)
-  pad = ((0, 0), (0, count * size - length)) + ((0, 0),) * (x.ndim - 2)
-  x = jnp.pad(x, pad, mode='edge').reshape(batch, count, size, *x.shape[2:])
-  pieces = jax.lax.map(fn, jnp.moveaxis(x, 1, 0))
+
+  def split(x):
+    pad = ((0, 0), (0, count * size - length)) + ((0, 0),) * (x.ndim - 2)
+    x = jnp.pad(x, pad, mode='edge').reshape(batch, count, size, *x.shape[2:])
+    return jnp.moveaxis(x, 1, 0)
+
+  pieces = jax.lax.map(fn, jax.tree.map(split, x))
 
   def join(y):
     y = jnp.moveaxis(y, 0, 1)

@@ -15,7 +15,7 @@ from mdcf_jax.models.fde import FDE
 from mdcf_jax.models.lmae import LMAE
 from mdcf_jax.models.vgg import Perceptual
 from mdcf_jax.ops import boxes, losses, windows
-from mdcf_jax.phases import computation
+from mdcf_jax.phases import computation, guides
 
 BATCH_KEYS = ('source', 'driving')
 
@@ -44,6 +44,8 @@ class LMAEPhase:
     l1_weight: of the mean absolute error of the same pixels; not in the paper,
       for training with an untrained perceptual distance.
     mouth_weight: extra weight of the mouth box in both errors.
+    teacher_forcing: compress the dynamics of guide points' regions instead of
+      those that the FDE finds, see `guides`.
     window: side in pixels of the random window that is decoded, which is what
       takes the time; 0: all.
   """
@@ -57,11 +59,14 @@ class LMAEPhase:
   image_loss: str = 'unit'
   l1_weight: float = 0.0
   mouth_weight: float = 0.0
+  teacher_forcing: bool = False
   window: int = 0
 
   name: ClassVar[str] = 'lmae'
 
   def __post_init__(self):
+    if self.teacher_forcing:
+      guides.check(self.fde)
     if self.image_loss not in IMAGE_LOSSES:
       raise ValueError(
         f'image_loss {self.image_loss!r} is none of {tuple(IMAGE_LOSSES)}'
@@ -97,7 +102,8 @@ class LMAEPhase:
 
     Args:
       batch: source, driving `[B, H, W, 3]`; mouth_box `[B, 4]` with
-        `mouth_weight` or `window`.
+        `mouth_weight` or `window`; source_landmarks, driving_landmarks
+        `[B, 8, 2]` in [0, 1] with `teacher_forcing`.
     """
     rng, rng_window = jax.random.split(rng)
     dynamics = self._estimate(frozen, batch)
@@ -184,11 +190,12 @@ class LMAEPhase:
 
   def _estimate(self, frozen, batch):
     """Dynamics `[B, H/4, W/4, 3]` of the frozen FDE; no gradient."""
+    names, method = ['source', 'driving'], 'estimate'
+    if self.teacher_forcing:
+      names += ['source_landmarks', 'driving_landmarks']
+      method = guides.estimate
     dynamics = self.fde.apply(
-      _variables(frozen['fde']),
-      batch['source'],
-      batch['driving'],
-      method='estimate',
+      _variables(frozen['fde']), *(batch[k] for k in names), method=method
     )
     return jax.lax.stop_gradient(dynamics)
 

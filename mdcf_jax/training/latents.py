@@ -144,6 +144,7 @@ def _made_by(config: Any, frozen: Mapping[str, Any]) -> dict[str, Any]:
     weights=weights.fingerprint({k: frozen[k] for k in ('fde', 'lmae')}),
     resolution=config.resolution,
     latent_sources=config.data.latent_sources,
+    teacher_forcing=config.loss.teacher_forcing,
   )
 
 
@@ -198,11 +199,15 @@ def encode_record(
   source_images = frames.load_frames(record, sources, resolution)
   encode_source, encode_clip = encode
   features = [encode_source(frozen, source) for source in source_images]
+  points = record['landmarks']
   pieces = []
   for first in range(0, total, PIECE):
-    rows = np.arange(first, first + PIECE)
-    images = frames.load_frames(record, np.minimum(rows, total - 1), resolution)
-    moments = [encode_clip(frozen, x, images) for x in source_images]
+    rows = np.minimum(np.arange(first, first + PIECE), total - 1)
+    images = frames.load_frames(record, rows, resolution)
+    moments = [
+      encode_clip(frozen, image, images, points[i], points[rows])
+      for i, image in zip(sources, source_images)
+    ]
     pieces.append([np.stack(m) for m in zip(*jax.device_get(moments))])
   mean, logvar = (np.concatenate(x, axis=1)[:, :total] for x in zip(*pieces))
   return dict(

@@ -56,6 +56,8 @@ def test_batches_of_each_phase(phase):
     'source': (8, 32, 32, 3),
     'source_pose': (8, 6),
     'source_blink': (8, 2),
+    'source_opening': (8,),
+    'source_landmarks': (8, 8, 2),
     'video': (8, 6, 32, 32, 3),
     'audio_emb': (8, 6, 320),
     'pose': (8, 6, 6),
@@ -63,6 +65,7 @@ def test_batches_of_each_phase(phase):
     'face_box': (8, 4),
     'mouth_box': (8, 6, 4),
     'opening': (8, 6),
+    'landmarks': (8, 6, 8, 2),
     'frame_mask': (8, 6),
   }
   shapes = pair if phase in ('fde', 'lmae') else window

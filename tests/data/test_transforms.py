@@ -183,6 +183,12 @@ def test_opening_is_the_gap_between_the_lips(record):
   height = sample['face_box'][3] - sample['face_box'][1]
   expected = np.sqrt(x**2 + y**2) / height
   np.testing.assert_allclose(sample['opening'], expected, rtol=1e-5)
+  source = np.flatnonzero(
+    np.all(record['pose'] == sample['source_pose'], axis=-1)
+  )[0]
+  np.testing.assert_allclose(
+    sample['source_opening'], expected[source], rtol=1e-5
+  )
   assert np.ptp(expected) > 0.01
 
 

@@ -65,19 +65,27 @@ def test_shapes_must_agree():
     losses.masked_mse(a, a, jnp.zeros((2, 4)))
 
 
-def test_opening_is_that_of_the_mouth_but_for_its_mean():
+def test_opening_is_compared_in_the_habits_of_a_mouth():
+  """Neither its mean nor how far it opens counts, only when it does."""
   rng = np.random.RandomState(0)
-  gap = rng.rand(2, 6)
+  said = rng.rand(2, 6)
   mask = np.ones((2, 6))
   mask[1, 4:] = 0
-  sound = np.zeros((2, 6, 16))
-  sound[..., :2] = gap[..., None] + np.array([3.0, -1.0])
-  sound[1, 4:] = 7.0  # Outside of the mask.
+  gap = said * np.array([[5.0], [9.0]]) + np.array([[3.0], [-1.0]])
+  gap[1, 4:] = 7.0  # Outside of the mask.
+  deviation = [np.std(said[0]), np.std(said[1, :4])]
+  heard = said / np.array(deviation)[:, None] - 2.0
 
   def error():
-    scaled = gap * losses.OPENING_DEVIATION
-    return losses.opening(*(jnp.float32(x) for x in (sound, scaled, mask)))
+    return losses.opening(*(jnp.float32(x) for x in (heard, gap, mask)))
 
-  np.testing.assert_allclose(error(), 0, atol=1e-5)
-  sound[0, 0, 0] += 1.0
-  assert error() > 0.01
+  # A hundredth in the denominator keeps still mouths from being magnified.
+  np.testing.assert_allclose(error(), 0, atol=1e-3)
+  heard[0, 0] += 1.0
+  assert error()[0] > 0.1 > error()[1]
+
+
+def test_a_mouth_that_rests_is_no_opening():
+  gap = jnp.float32(1e-4 * np.random.RandomState(0).randn(1, 50))
+  still, mask = jnp.zeros((1, 50)), jnp.ones((1, 50))
+  assert losses.opening(still, gap, mask) < 1e-3

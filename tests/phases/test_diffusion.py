@@ -11,6 +11,7 @@ import pytest
 from flax import linen as nn
 
 from mdcf_jax.data import records
+from mdcf_jax.errors import InputError
 from mdcf_jax.models import denoiser
 from mdcf_jax.ops import noise_schedule, objectives
 from mdcf_jax.phases import denoising, diffusion
@@ -67,8 +68,9 @@ FROZEN = {
 }
 
 
-def make_phase(**kwargs):
+def make_phase(opening=False, **kwargs):
   model = denoiser.Denoiser(
+    opening=opening,
     dim=8,
     dim_mults=(1,),  # The levels are the U-Net's own matter.
     num_heads=2,
@@ -96,6 +98,8 @@ def make_batch(batch=2, length=LENGTH, seed=0):
     source=normal(batch, SIZE, SIZE, 3),
     source_pose=normal(batch, 6),
     source_blink=normal(batch, 2),
+    source_opening=normal(batch),
+    source_landmarks=normal(batch, 8, 2),
     face_box=jnp.tile(box, (batch, 1)),
     video=normal(batch, length, SIZE, SIZE, 3),
     audio_emb=normal(batch, length, 12),
@@ -103,6 +107,7 @@ def make_batch(batch=2, length=LENGTH, seed=0):
     blink=normal(batch, length, 2),
     mouth_box=jnp.tile(box, (batch, length, 1)),
     opening=normal(batch, length),
+    landmarks=normal(batch, length, 8, 2),
     frame_mask=jnp.ones((batch, length)),
   )
 
@@ -155,6 +160,8 @@ def test_loss_of_one_batch_falls():
 
 class FakeDenoiser(nn.Module):
   """Learns a clip and a factor of its noised self, deaf and blind."""
+
+  opening: bool = False
 
   def setup(self):
     self.hidden = nn.Dense(64)
@@ -276,26 +283,89 @@ def test_frames_outside_of_the_mask_do_not_count():
 
 
 def test_the_sound_learns_the_opening_only_if_asked():
-  params, state, _ = trained()
   batch, rng = make_batch(), jax.random.key(0)
   for weight in (0.0, 0.5):
-    phase = make_phase(opening_weight=weight)
+    phase = make_phase(opening=True, opening_weight=weight)
+    params, state = _drawn(phase)
     _, (_, terms) = jax.eval_shape(
       functools.partial(phase.loss_fn, train=True),
       *(params, state, FROZEN, batch, rng),
     )
     assert ('opening' in terms) == (weight > 0)
+  with pytest.raises(InputError, match='model.denoiser.opening is not'):
+    make_phase(opening_weight=0.5)
 
 
-def test_the_encoder_of_sound_may_learn_alone():
-  params, state, _ = trained()
-  phase = make_phase(noise_weight=0.0, opening_weight=1.0)
+def test_openings_may_be_learnt_alone():
+  phase = make_phase(opening=True, noise_weight=0.0, opening_weight=1.0)
+  params, state = _drawn(phase)
   (loss, (_, terms)), grads = jax.value_and_grad(phase.loss_fn, has_aux=True)(
     params, state, FROZEN, make_batch(), jax.random.key(0), train=True
   )
   assert set(terms) == {'opening'} and loss == terms['opening'] > 0
   moved = {name for name, x in grads.items() if optax.global_norm(x) > 0}
-  assert moved == {'audio_encoder'}
+  assert moved == {'opening_predictor'}
+
+
+def test_the_noise_teaches_openings_nothing():
+  """They come from the true clip, so the predictor stays what it is."""
+  phase = make_phase(opening=True)
+  params, state = _drawn(phase)
+
+  def loss(params, batch):
+    rng = jax.random.key(0)
+    return phase.loss_fn(params, state, FROZEN, batch, rng, train=False)[0]
+
+  batch = make_batch()
+  value, grads = jax.value_and_grad(loss)(params, batch)
+  assert optax.global_norm(grads['opening_predictor']) == 0
+  assert optax.global_norm(grads['audio_encoder']) > 0
+  opened = batch | dict(opening=batch['opening'] + 1)
+  assert loss(params, opened) != value
+  moved = opened | dict(source_opening=batch['source_opening'] + 1)
+  np.testing.assert_allclose(loss(params, moved), value, rtol=1e-5)
+
+
+def test_a_generated_mouth_opens_as_the_sound_tells():
+  batch, gains = make_batch(), (1.0, 2.0)
+  openings = []
+  for gain in gains:
+    phase = make_phase(opening=True)
+    model = phase.denoiser.clone(opening_gain=gain)
+    params, _ = _drawn(phase)
+    openings.append(
+      model.apply(
+        {'params': params},
+        batch['audio_emb'] / 10,
+        batch['frame_mask'],
+        method='speak',
+      )
+    )
+  once, twice = (x - denoiser.OPENING_MEAN for x in openings)
+  real = jnp.minimum(*openings) > 0  # A mouth cannot be less than shut.
+  assert real.sum() > 6
+  np.testing.assert_allclose(2 * once[real], twice[real], rtol=1e-4, atol=1e-6)
+
+
+def test_the_mouth_of_the_source_matters():
+  phase = make_phase(opening=True)
+  params, state = _drawn(phase)
+  given, rng = conditions(make_batch()), jax.random.key(0)
+  run = jax.jit(functools.partial(phase.sample, steps=2))
+  z = run(params, state, **given, rng=rng)
+  given['source_opening'] += 0.1
+  assert not np.allclose(run(params, state, **given, rng=rng), z, atol=1e-4)
+
+
+def _drawn(phase):
+  """Parameters that are not trained, none of them 0; and the state."""
+  variables = phase.init(jax.random.key(0), make_batch())
+  rng = np.random.default_rng(0)
+  params = jax.tree.map(
+    lambda x: x + 0.1 * jnp.float32(rng.standard_normal(x.shape)),
+    variables['params'],
+  )
+  return params, {'latent_stats': variables['latent_stats']}
 
 
 def test_levels_are_one_per_clip_or_one_per_frame():
@@ -316,7 +386,7 @@ def conditions(batch, length=None):
     x = batch[name]
     more = (length or x.shape[1]) - x.shape[1]
     padded[name] = jnp.pad(x, ((0, 0), (0, more)) + ((0, 0),) * (x.ndim - 2))
-  fixed = ('source_pose', 'source_blink', 'face_box')
+  fixed = ('source_pose', 'source_blink', 'source_opening', 'face_box')
   features = shrink(batch['source'], 4)
   fixed = {name: batch[name] for name in fixed}
   return dict(source_features=features, **fixed, **padded)

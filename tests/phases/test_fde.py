@@ -12,6 +12,7 @@ from configs import fde as configs
 from mdcf_jax.errors import InputError
 from mdcf_jax.ops import pose, warp
 from mdcf_jax.phases import fde as phases
+from mdcf_jax.phases import guides
 
 
 @pytest.fixture(scope='module')
@@ -114,7 +115,7 @@ FACE = np.array(
 def test_guided_regions_turn_and_zoom_with_the_face():
   moved = similar(FACE, 12, 1.2, (0.05, -0.02))
   source, driving = (
-    phases.guide_regions(jnp.float32(points[None])) for points in (FACE, moved)
+    guides.regions(jnp.float32(points[None])) for points in (FACE, moved)
   )
   motions = pose.region_motions(source, driving, jnp.eye(3)[None], 9, 9)
   grid = np.asarray(warp.identity_grid(9, 9))

@@ -1,0 +1,131 @@
+"""Guide points of the face in place of the regions that FDE finds.
+
+Not in the paper, whose regions find themselves from millions of pairs. Before
+that they see half of a mouth's opening; flow of the points' own regions has all
+of it, and what is learnt from such flow opens the mouth as far as people do.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from mdcf_jax.errors import InputError
+from mdcf_jax.models.fde import FDE
+from mdcf_jax.ops import pose
+
+# Spread of the guided regions along and across the line of the eyes, in
+# distances of the eyes. None is round: a round region has no axes, and its
+# affine motion would turn at random.
+_SPREAD = (
+  (0.5, 0.12),  # Upper lip.
+  (0.5, 0.12),  # Lower lip.
+  (0.24, 0.14),  # Corners of the mouth.
+  (0.24, 0.14),
+  (0.6, 0.3),  # Chin.
+  (0.3, 0.14),  # Upper lids.
+  (0.3, 0.14),
+  (0.25, 0.5),  # Nose.
+  (0.9, 0.4),  # Forehead.
+  (0.6, 1.0),  # The head as a whole.
+)
+
+# How far regions lie below their guide point, in distances of the eyes. The
+# inner lips touch in a closed mouth; the lips beside them do not.
+_DROP = (-0.1, 0.12, 0, 0, 0, 0, 0, 0, 0, 0)
+
+_UPPER_LIP, _LOWER_LIP, _CHIN, _EYES, _FOREHEAD = 0, 1, 4, (5, 6), 8
+
+
+def regions(landmarks: jax.Array) -> dict[str, jax.Array]:
+  """Where regions should lie, given guide points of the face.
+
+  A region per guide point, one on the forehead and one for the whole head,
+  elongated and turned with the face, so that the affine motion between two of
+  them is the roll and the zoom of the head.
+
+  Args:
+    landmarks: `[B, 8, 2]` in [0, 1], in the order of `media.faces`.
+
+  Returns:
+    shift `[B, 10, 2]` in [-1, 1], covar and affine `[B, 10, 2, 2]`.
+  """
+  points = 2 * landmarks - 1
+  eyes = (points[:, 5] + points[:, 6]) / 2
+  forehead = eyes + 0.5 * (eyes - points[:, 4])
+  shift = jnp.concatenate([points, forehead[:, None], eyes[:, None]], axis=1)
+  across = points[:, 6] - points[:, 5]
+  distance = jnp.maximum(jnp.linalg.norm(across, axis=-1), 0.05)[:, None, None]
+  x = across / jnp.linalg.norm(across + 1e-6, axis=-1, keepdims=True)
+  down = jnp.stack([-x[:, 1], x[:, 0]], axis=-1)
+  shift += distance * jnp.array(_DROP)[:, None] * down[:, None]
+  axes = jnp.stack([x, down], axis=-1)
+  spread = jnp.square(distance * jnp.array(_SPREAD))
+  covar = pose.einsum('bij,bkj,blj->bkil', axes, spread, axes)
+  return dict(shift=shift, covar=covar, affine=pose.principal_axes(covar))
+
+
+def opening(found: dict[str, jax.Array]) -> jax.Array:
+  """How far a mouth is open, as far as the regions of the lips see it.
+
+  Args:
+    found: of `FDE.regions`, which learnt to lie where `regions` says.
+
+  Returns:
+    `[B]`, gap of the inner lips over the height of the face.
+  """
+  shift = found['shift']
+
+  def distance(a, b):
+    return jnp.linalg.norm(shift[:, a] - shift[:, b], axis=-1)
+
+  apart = (_DROP[_LOWER_LIP] - _DROP[_UPPER_LIP]) * distance(*_EYES)
+  gap = distance(_UPPER_LIP, _LOWER_LIP) - apart
+  height = distance(_CHIN, _FOREHEAD)  # Of a face, as it happens.
+  return jnp.maximum(gap / jnp.maximum(height, 0.05), 0.0)
+
+
+def check(fde: FDE) -> None:
+  """Raises InputError unless `fde` has as many regions as are guided."""
+  if fde.num_regions != len(_SPREAD):
+    raise InputError(
+      f'loss.teacher_forcing guides {len(_SPREAD)} regions, '
+      f'model.fde.num_regions is {fde.num_regions}'
+    )
+
+
+def dynamics(
+  fde: FDE,
+  source: jax.Array,
+  source_landmarks: jax.Array,
+  driving_landmarks: jax.Array,
+  background: jax.Array,
+  *,
+  train: bool = False,
+) -> jax.Array:
+  """Dynamics `[B, H/4, W/4, 3]` of a source and the points of a driving frame.
+
+  Args:
+    fde: bound to its variables.
+    source: `[B, H, W, 3]` in [-1, 1].
+    source_landmarks, driving_landmarks: `[B, 8, 2]`, see `regions`.
+    background: `[B, 3, 3]`, of `FDE.background_motion`, or at rest.
+  """
+  guided = (regions(x) for x in (source_landmarks, driving_landmarks))
+  return fde.dynamics(source, *guided, background, train=train)['dynamics']
+
+
+def estimate(
+  fde: FDE,
+  source: jax.Array,
+  driving: jax.Array,
+  source_landmarks: jax.Array,
+  driving_landmarks: jax.Array,
+) -> jax.Array:
+  """As `FDE.estimate`, with the regions of the points; to be `apply`'s method.
+
+  Args:
+    fde, source, source_landmarks, driving_landmarks: as in `dynamics`.
+    driving: `[B, H, W, 3]`, which tells of the background.
+  """
+  background = fde.background_motion(source, driving)
+  points = source_landmarks, driving_landmarks
+  return dynamics(fde, source, *points, background)
