@@ -105,9 +105,12 @@ def _reason(error: BaseException) -> str:
       return str(seen)
     seen = seen.__cause__ or seen.__context__
   if isinstance(error, (AttributeError, KeyError)):
-    # Its suggestion, where there is one, follows in a line of its own.
-    words = str(error.args[0]).replace('\\n', ' ').strip('"').split()
-    return f'the config has no such key: {" ".join(words)}'
+    # One in the other, whose words would be quoted twice. Its suggestion, where
+    # there is one, follows in a line of its own.
+    words = error.args[0]
+    while isinstance(words, Exception):
+      words = words.args[0]
+    return f'the config has no such key: {" ".join(str(words).split())}'
   return ' '.join(str(error).split())
 
 

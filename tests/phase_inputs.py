@@ -59,7 +59,7 @@ def batch_shapes(config: Any) -> dict[str, jax.ShapeDtypeStruct]:
     ),
     pbnet=clip,
   )
-  shapes['lmae'] = shapes['fde']
+  shapes |= dict.fromkeys(('lmae', 'vae', 'joint'), shapes['fde'])
   return {
     name: jax.ShapeDtypeStruct((config.batch_size, *shape), jnp.float32)
     for name, shape in shapes[config.phase].items()

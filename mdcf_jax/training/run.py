@@ -200,8 +200,11 @@ def _start(
   if hasattr(run.phase, 'calibrate'):
     from mdcf_jax.data.pipeline import create_dataset
 
+    count = config.calibration_batches
+    if count:  # Minutes of silence otherwise.
+      logger.info('units of the latents first, from %d batches', count)
     stream = iter(create_dataset(config, 'train'))
-    batches = itertools.islice(stream, config.calibration_batches)
+    batches = itertools.islice(stream, count)
     # Statistics of fewer batches would stay with the run for good. Of several
     # processes none may leave the others: they stop together at step 0.
     if jax.process_count() == 1:

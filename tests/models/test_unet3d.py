@@ -1,5 +1,7 @@
 """The U-Net: padding, sizes, gradients."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -95,17 +97,30 @@ def test_drawn_parameters_are_those_of_the_initialisers():
   jax.tree_util.tree_map_with_path(compare, expected, drawn)
 
 
+def gradient(model, params, *inputs):
+  def loss(p):
+    return jnp.mean(jnp.square(model.apply(p, *inputs) - 1))
+
+  return jax.grad(loss)(params)
+
+
+def test_blocks_are_rematerialised_if_asked():
+  """Traced, not compiled: that takes a minute, see the next test."""
+  inputs = tiny_inputs(length=6)
+  params = jax.eval_shape(tiny().init, jax.random.key(0), *inputs)
+  for remat in (False, True):
+    trace = functools.partial(gradient, tiny(remat=remat))
+    assert ('remat' in str(jax.make_jaxpr(trace)(params, *inputs))) == remat
+
+
+@pytest.mark.slow
 def test_rematerialisation_changes_nothing_and_gradients_are_finite():
-  x, t, static, streams = tiny_inputs(length=6)
-  params = random_params(tiny(), x, t, static, streams)
-
-  def gradient(model):
-    def loss(p):
-      return jnp.mean(jnp.square(model.apply(p, x, t, static, streams) - 1))
-
-    return jax.jit(jax.grad(loss))(params)
-
-  kept, again = gradient(tiny()), gradient(tiny(remat=True))
+  inputs = tiny_inputs(length=6)
+  params = random_params(tiny(), *inputs)
+  kept, again = (
+    jax.jit(functools.partial(gradient, tiny(remat=remat)))(params, *inputs)
+    for remat in (False, True)
+  )
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
     kept,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mdcf_jax import sharding
+from mdcf_jax.training import checks
 from mdcf_jax.training.optimizer import create_optimizer
 from mdcf_jax.training.state import TrainState
 from mdcf_jax.training.step import make_train_step
@@ -116,13 +117,42 @@ def test_steps_of_the_paper_s_size(name):
   assert wide < (0.07 if name == 'pbnet' else 0.015) * total
 
 
-# The denoiser halves latents three times: at 128 they must be H/16.
+VARIANTS = {
+  ('fde', '512'): PARAMETERS['fde'],
+  ('fde', 'd8'): 89_609_037,
+  ('lmae', 'd8'): PARAMETERS_D16['lmae'],
+  ('lmae', 'd16'): PARAMETERS_D16['lmae'],
+  ('lmae', 'no_igc'): PARAMETERS['lmae'],
+  ('lmae', 'no_tpc'): PARAMETERS['fde'] + PARAMETERS['lmae'],
+  ('lmae', 'vae'): 94_561_803,
+  # Latents of 4 x 4: the U-Net leaves out its upper level.
+  ('diffusion', '128'): 47_036_388,
+  ('diffusion', '512'): PARAMETERS['diffusion'],
+  ('diffusion', 'd8'): 47_167_844,
+  ('diffusion', 'stage1'): PARAMETERS['diffusion'],
+  ('diffusion', 'stage2'): PARAMETERS['diffusion'],
+  ('diffusion', 'dawn,identity,128'): 44_098_467,
+  ('pbnet', '512'): PARAMETERS['pbnet'],
+}
+
+
+@pytest.mark.parametrize('name,variant', VARIANTS)
+def test_variants_of_the_paper_s_size(name, variant):
+  config = phase_inputs.get_config(name, variant)
+  phase = checks.make_phase(config)
+  shapes = phase_inputs.batch_shapes(config)
+  params = jax.eval_shape(phase.init, phase_inputs.RNG, shapes)['params']
+  found = sum(x.size for x in jax.tree.leaves(params))
+  assert found == VARIANTS[name, variant]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
   'name,variant,expected',
   [
     ('fde', 'base,128', PARAMETERS),
     ('lmae', 'base,128', PARAMETERS),
+    # With all levels of the U-Net, whose latents must be H/16 for it.
     ('diffusion', 'base,128,d16', PARAMETERS_D16),
     *((name, 'base,512', PARAMETERS) for name in ('fde', 'lmae', 'diffusion')),
   ],

@@ -21,6 +21,10 @@ DIR = '--config.data.dir=/absent'
     (('--config=configs/fed.py', '--workdir=x'), 'cannot read the config'),
     (('--config=configs/fde.py:tinny', '--workdir=x'), 'sizes are base, mini'),
     ((CONFIG, '--workdir=x', '--config.optimiser.b1=0'), 'mean "optimizer"'),
+    (
+      (CONFIG, '--workdir=x', '--config.optimizer.learning_rat=0'),
+      'no such key: \'learning_rat\' Did you mean "learning_rate"',
+    ),
     ((CONFIG, '--workdir=x', '--config.batch_size=a'), 'invalid literal'),
     ((CONFIG, '--workdir=x', '--speed=9'), "Unknown command line flag 'speed'"),
     ((CONFIG, '--workdir=x', 'fast'), "unknown argument 'fast'"),
