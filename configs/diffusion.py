@@ -23,7 +23,7 @@ def get_config(variant: str = 'base') -> ConfigDict:
   config.init_from.lmae = 'runs/lmae'
   config.loss = dict(
     objective='noise',  # What is predicted; or 'velocity', 'flow'.
-    noise_weight=1.0,  # 0: the encoder of sound learns alone.
+    noise_weight=1.0,  # 0: openings are learnt alone.
     x0_weight=0.15,  # Error of the clean latents, as DAWN.
     # Of predicted noise it is the error times 1 / SNR, at most times this.
     max_x0_factor=5.0,

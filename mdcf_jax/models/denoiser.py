@@ -267,6 +267,14 @@ class Denoiser(nn.Module):
     change = self.opening_gain * OPENING_DEVIATION * told
     return jnp.maximum(OPENING_MEAN + change, 0.0)
 
+  def use_all(
+    self, xt: jax.Array, t: jax.Array, conditions: dict[str, jax.Array]
+  ) -> jax.Array:
+    """`denoise`, and whatever else has parameters; for initialisation."""
+    if self.opening:
+      self.predict_opening(conditions['audio_emb'])
+    return self.denoise(xt, t, conditions)
+
   def __call__(
     self,
     xt: jax.Array,

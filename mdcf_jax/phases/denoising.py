@@ -1,9 +1,12 @@
-"""How well a denoiser sees: its noise levels, and the terms of its error."""
+"""What a denoiser is given, and how well it sees."""
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from mdcf_jax.ops import boxes, losses
+from mdcf_jax.models.denoiser import Denoiser
+from mdcf_jax.ops import boxes, losses, sampling
 from mdcf_jax.ops.objectives import Objective
 
 
@@ -77,3 +80,36 @@ def conditions(source_features: jax.Array, batch: dict) -> dict:
     face_box=batch['face_box'],
     opening_delta=batch['opening'] - batch['source_opening'][:, None],
   )
+
+
+def make_denoise_fn(
+  denoiser: Denoiser,
+  params: Any,
+  cond: dict[str, jax.Array],
+  frame_mask: jax.Array,
+  guidance_scale: float,
+) -> sampling.DenoiseFn:
+  """Closes over the conditions, with guidance if it is asked for.
+
+  Args:
+    denoiser, params: the module and its parameters.
+    cond: of `Denoiser.condition`.
+    frame_mask: `[B, T]`.
+    guidance_scale: 1 needs one evaluation of the denoiser, others two.
+  """
+
+  def denoise(xt, t, null_cond=None):
+    return denoiser.apply(
+      {'params': params},
+      xt,
+      t,
+      cond,
+      null_cond=null_cond,
+      frame_mask=frame_mask,
+    )
+
+  def guided(xt, t):
+    null = denoise(xt, t, jnp.ones(xt.shape[:1], bool))
+    return null + guidance_scale * (denoise(xt, t) - null)
+
+  return denoise if guidance_scale == 1.0 else guided

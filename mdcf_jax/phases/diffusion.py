@@ -34,7 +34,7 @@ class DiffusionPhase:
     objective: what the denoiser predicts, see `objectives`; the paper's is
       'noise'.
     noise_weight: of the prediction's error and all that follows from it; at 0
-      the encoder of sound learns alone, at little cost.
+      openings are learnt alone, at little cost.
     x0_weight: of the error of the clean latents that the prediction implies.
       It is the prediction's error times a factor of the noise level, cut at
       `max_x0_factor`: that of predicted noise is 1 / SNR, 4e9 at t = 999, and
@@ -109,7 +109,7 @@ class DiffusionPhase:
     batch = {k: x[:1] for k, x in batch.items()}
     xt = jnp.zeros((*batch['frame_mask'].shape, height, width, channels))
     shapes = jax.eval_shape(
-      functools.partial(self.denoiser.init, method=_use_all),
+      functools.partial(self.denoiser.init, method='use_all'),
       rng,
       xt,
       jnp.zeros(xt.shape[:2], jnp.int32),
@@ -291,7 +291,9 @@ class DiffusionPhase:
     objective = objectives.make_objective(self.objective)
     return sampling.advance(
       sampler,
-      self._denoise_fn(params, cond, frame_mask, guidance_scale),
+      denoising.make_denoise_fn(
+        self.denoiser, params, cond, frame_mask, guidance_scale
+      ),
       state,
       rng_steps,
       objective,
@@ -307,27 +309,6 @@ class DiffusionPhase:
     """Latents `[B, T, h, w, C]` in the LMAE's units, after the last step."""
     stats = model_state['latent_stats']
     return state.xt * stats['std'] + stats['mean']
-
-  def _denoise_fn(
-    self, params, cond, frame_mask, guidance_scale
-  ) -> sampling.DenoiseFn:
-    """Closes over the conditions, with guidance if it is asked for."""
-
-    def denoise(xt, t, null_cond=None):
-      return self.denoiser.apply(
-        {'params': params},
-        xt,
-        t,
-        cond,
-        null_cond=null_cond,
-        frame_mask=frame_mask,
-      )
-
-    def guided(xt, t):
-      null = denoise(xt, t, jnp.ones(xt.shape[:1], bool))
-      return null + guidance_scale * (denoise(xt, t) - null)
-
-    return denoise if guidance_scale == 1.0 else guided
 
   def predict(self, params, model_state, frozen, batch, rng) -> dict:
     """A generated clip under the conditions of each example.
@@ -418,10 +399,3 @@ class DiffusionPhase:
     if 'source_features' in batch:
       return batch['source_features']
     return latent_space.encode_source(self.fde, frozen, batch['source'])[-1]
-
-
-def _use_all(denoiser: Denoiser, xt, t, conditions: dict) -> None:
-  """Calls every part of the denoiser, so that all of it has parameters."""
-  if denoiser.opening:
-    denoiser.predict_opening(conditions['audio_emb'])
-  denoiser.denoise(xt, t, conditions)
