@@ -9,7 +9,9 @@ Four stages, each with a 95 % bootstrap interval over clips:
                   of the true clip, beside two rivals: the clip generated from
                   another clip's sound, and the log energy of the true sound
   ceiling         (if asked for) the same for true clips sent through FDE, and
-                  through FDE and LMAE: what a perfect diffusion could reach
+                  through FDE and LMAE, and both with guide points in place of
+                  FDE's regions, as the diffusion's labels are made: what a
+                  perfect diffusion could reach
 
 The mouth is the gap between the inner lips (landmarks 13-14) over the height
 of the face (10-152), smoothed over 3 frames; every series takes its best lag
@@ -38,6 +40,9 @@ sys.path.insert(0, str(ROOT))  # `configs` is not installed.
 from configs import diffusion as diffusion_config  # noqa: E402
 from mdcf_jax import visualize  # noqa: E402
 from mdcf_jax.cli import reconstruct as reconstruct_lib  # noqa: E402
+from mdcf_jax.data import mel  # noqa: E402
+from mdcf_jax.errors import InputError  # noqa: E402
+from mdcf_jax.media import audio, faces, video  # noqa: E402
 from mdcf_jax.metrics import mouth  # noqa: E402
 from mdcf_jax.metrics.bootstrap import bootstrap_interval  # noqa: E402
 from mdcf_jax.phases import PHASES  # noqa: E402
@@ -100,8 +105,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def read_clips(args: argparse.Namespace, resolution: int) -> list[Clip]:
   """Reads the start of val clips; those with sound come first."""
-  from mdcf_jax.media import audio, video
-
   with open(args.realset / 'manifest.csv', newline='') as f:
     rows = [row for row in csv.DictReader(f) if row['split'] == 'val']
   rows = [row for row in rows if row['file'].endswith('.mp4')]
@@ -155,9 +158,6 @@ def diffusion_batch(
 
   `latents` are the mean and logvar `[length, h, w, C]`.
   """
-  from mdcf_jax.data import mel
-  from mdcf_jax.media import faces
-
   count = len(clip.frames)
   opening = faces.openness(track.landmarks)
 
@@ -229,8 +229,6 @@ def noise(
 
 def guide_points(track: Any) -> np.ndarray:
   """Points `[T, 8, 2]` of the face as records have them."""
-  from mdcf_jax.media import faces
-
   return np.float32(track.landmarks[:, list(faces.GUIDE_LANDMARKS)])
 
 
@@ -242,9 +240,6 @@ def split_variables(variables: Mapping[str, Any]) -> tuple[Any, dict]:
 
 def track(frames: np.ndarray, name: str) -> Any | None:
   """Follows the face; None when there is none in any frame."""
-  from mdcf_jax.errors import InputError
-  from mdcf_jax.media import faces
-
   faces.find_model()  # Not there: an error, and not a clip without a face.
   try:
     return faces.track_faces(frames, name=name)
@@ -261,8 +256,6 @@ def follow(
 
   Frames in which no face is found count as a correlation of 0.
   """
-  from mdcf_jax.media import faces
-
   found = track(frames, f'{clip.name}, {name}')
   if found is None:
     return {f'mouth_{name}': 0.0, f'lag_{name}': 0.0, f'spread_{name}': 0.0}
@@ -282,8 +275,6 @@ def mouth_scores(
   args: argparse.Namespace,
 ) -> dict[str, dict[str, float]]:
   """Correlation of generated mouths, and of the rivals, with the true one."""
-  from mdcf_jax.media import faces
-
   scores = {}
   for i, clip in enumerate(clips):
     truth = faces.openness(tracks[clip.name].landmarks)
@@ -294,7 +285,7 @@ def mouth_scores(
     # Half way round the list: another person, who says something else.
     other = clips[(i + len(clips) // 2) % len(clips)].waveform
     for name, waveform in (('true', clip.waveform), ('shuffled', other)):
-      video = pipe(
+      made = pipe(
         clip.frames[0],
         (fit(waveform, len(truth)), SAMPLE_RATE),
         seed=args.seed,
@@ -303,7 +294,7 @@ def mouth_scores(
         guidance_scale=args.guidance_scale,
         crop='none',
       )
-      row |= follow(video.frames, truth, name, clip)
+      row |= follow(made.frames, truth, name, clip)
     scores[clip.name] = row
   return scores
 
@@ -315,16 +306,18 @@ def ceiling(
   args: argparse.Namespace,
 ) -> dict[str, dict[str, float]]:
   """Correlation of the mouths of rebuilt clips with the true ones."""
-  from mdcf_jax.media import faces
-
   del args
   rebuild = reconstruct_lib.make_reconstruct(pipe.fde, pipe.lmae)
   scores = {}
   for clip in clips:
     truth = faces.openness(tracks[clip.name].landmarks)
-    result = rebuild(pipe.variables, clip.frames, 0)
-    scores[clip.name] = follow(result.fde, truth, 'fde', clip)
-    scores[clip.name] |= follow(result.lmae, truth, 'lmae', clip)
+    scores[clip.name] = {}
+    points = guide_points(tracks[clip.name])
+    for guided, given in (('', None), ('guided_', points)):
+      result = rebuild(pipe.variables, clip.frames, 0, given)
+      for name in ('fde', 'lmae'):
+        images = getattr(result, name)
+        scores[clip.name] |= follow(images, truth, guided + name, clip)
   return scores
 
 

@@ -17,6 +17,7 @@ from mdcf_jax.metrics.psnr import psnr
 from mdcf_jax.metrics.ssim import ssim
 from mdcf_jax.ops import warp as warp_ops
 from mdcf_jax.ops.resize import resize_bilinear
+from mdcf_jax.phases import guides
 
 HELP = 'a clip through the auto-encoders, beside the original'
 BATCH_SIZE = 8  # Frames decoded at once: bounds memory, compiles once.
@@ -38,10 +39,11 @@ class Reconstruction(NamedTuple):
 
 
 def make_reconstruct(fde: Any, lmae: Any) -> Callable[..., Reconstruction]:
-  """Returns `(variables, frames, source_index) -> Reconstruction`.
+  """Returns `(variables, frames, source_index, points=None) -> Reconstruction`.
 
   `variables` holds those of `fde` and `lmae` under these names, `frames` is
-  `[T, H, W, 3]` uint8. Compiles once for each size of picture.
+  `[T, H, W, 3]` uint8; guide points `[T, 8, 2]` take the place of the regions
+  that FDE finds. Compiles once for each size of picture.
   """
 
   @jax.jit
@@ -49,10 +51,13 @@ def make_reconstruct(fde: Any, lmae: Any) -> Callable[..., Reconstruction]:
     return fde.apply(variables['fde'], source, method='encode')
 
   @jax.jit
-  def decode(variables, features, source, driving):
+  def decode(variables, features, source, driving, *points):
     # LMAE's posterior mean: the best it can do, without noise.
     source = jnp.broadcast_to(source, driving.shape)
-    dynamics = fde.apply(variables['fde'], source, driving, method='estimate')
+    method = guides.estimate if points else 'estimate'
+    dynamics = fde.apply(
+      variables['fde'], source, driving, *points, method=method
+    )
     mean, _ = lmae.apply(variables['lmae'], dynamics, method='encode')
     decoded = lmae.apply(variables['lmae'], mean, method='decode')
     images = [
@@ -62,18 +67,24 @@ def make_reconstruct(fde: Any, lmae: Any) -> Callable[..., Reconstruction]:
     return Reconstruction(*map(_quantize, images), dynamics, decoded)
 
   def reconstruct(
-    variables: Mapping[str, Any], frames: np.ndarray, source_index: int
+    variables: Mapping[str, Any],
+    frames: np.ndarray,
+    source_index: int,
+    points: np.ndarray | None = None,
   ) -> Reconstruction:
     source = visualize.from_uint8(frames[source_index][None])
     features = encode(variables, source)
     parts = []
     for start in range(0, len(frames), BATCH_SIZE):
-      batch = frames[start : start + BATCH_SIZE]
-      missing = BATCH_SIZE - len(batch)
-      driving = np.concatenate([batch, np.repeat(batch[-1:], missing, 0)])
-      driving = visualize.from_uint8(driving)
-      part = decode(variables, features, source, driving)
-      parts.append([np.asarray(x)[: len(batch)] for x in part])
+      rows = np.arange(start, start + BATCH_SIZE)
+      rows = np.minimum(rows, len(frames) - 1)  # The last one repeated.
+      driving = visualize.from_uint8(frames[rows])
+      guided = ()
+      if points is not None:
+        fixed = np.broadcast_to(points[source_index], points[rows].shape)
+        guided = fixed, points[rows]
+      part = decode(variables, features, source, driving, *guided)
+      parts.append([np.asarray(x)[: len(frames) - start] for x in part])
     return Reconstruction(*(np.concatenate(x) for x in zip(*parts)))
 
   return reconstruct

@@ -167,7 +167,7 @@ def test_tiny_networks():
 
   small = dict(block_expansion=4, max_features=8, num_blocks=2)
   fde = FDE(
-    num_regions=3,
+    num_regions=10,
     region=small,
     background=small,
     flow=small,
@@ -187,3 +187,12 @@ def test_tiny_networks():
   result = rebuild(variables, frames(3), 0)
   assert result.lmae.shape == (3, RESOLUTION, RESOLUTION, 3)
   assert np.isfinite(result.lmae_dynamics).all()
+  x, y = np.meshgrid(np.linspace(0.3, 0.7, 4), (0.4, 0.6))
+  points = np.stack([x, y], -1).reshape(8, 2)
+  points = points + 0.1 * np.float32([0, 1, 1])[:, None, None]
+  guided = rebuild(variables, frames(3), 0, np.float32(points))
+  assert guided.fde.shape == result.fde.shape
+  # The pictures differ, and only the points tell of motion.
+  still, moved, same = guided.fde_dynamics
+  np.testing.assert_allclose(moved, same, atol=1e-3)
+  assert np.abs(moved - still).max() > 0.01
