@@ -50,7 +50,7 @@ def get_config(variant: str = 'base') -> ConfigDict:
     config.data.flip = False
   if config.size == 'mini':
     # What is heard is a few cells of 64.
-    config.loss.mouth_weight = 1.0
+    config.loss.mouth_weight = 3.0
     config.loss.opening_weight = 0.3
     config.loss.teacher_forcing = True  # As configs/lmae.py.
     config.data.audio_jitter = 0.6

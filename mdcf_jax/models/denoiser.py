@@ -3,8 +3,9 @@
 What is the same for all frames (the source's features, the face box) is
 reduced to the latent's size and convolved once per clip; what belongs to a
 frame (sound, change of pose, change of blink) goes to cross attentions. With
-`opening` so does the change of the mouth's opening: the true one while it
-learns, what the sound tells of it in generation.
+`opening` the change of the mouth's opening modulates every block, as the noise
+level does: the true one while it learns, what the sound tells of it in
+generation.
 
 `REFERENCE` makes it the public denoiser of dynamics (dawn.md 2): no stem, no
 encoder of sound, raw differences of pose and blink, norms over time, and one
@@ -24,7 +25,7 @@ from mdcf_jax.models.unet3d import UNet3D
 from mdcf_jax.ops import losses
 from mdcf_jax.ops.boxes import box_coverage
 
-STREAMS = ('audio', 'pose', 'blink')  # And 'opening', if it is asked for.
+STREAMS = ('audio', 'pose', 'blink')
 # Of the gap between talking lips over the height of the face.
 OPENING_MEAN, OPENING_DEVIATION = 0.045, 0.03
 # What makes this module the public one.
@@ -105,6 +106,27 @@ class FaceBoxEncoder(nn.Module):
     return x
 
 
+class OpeningEmbedding(nn.Module):
+  """Change of the mouth's opening as a change of the noise level's embedding.
+
+  Not a stream: cross attentions norm what they return, and so lose how much.
+  """
+
+  features: int
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, delta: jax.Array) -> jax.Array:
+    """Maps `[B, T]`, in deviations, to `[B, T, features]`; at first to 0."""
+    x = nn.Dense(self.features, dtype=self.dtype, name='hidden')(
+      delta[..., None].astype(self.dtype)
+    )
+    zeros = nn.initializers.zeros
+    return nn.Dense(
+      self.features, dtype=self.dtype, kernel_init=zeros, name='out'
+    )(nn.silu(x))
+
+
 class Denoiser(nn.Module):
   """Predicts the noise of standardised latents under all conditions.
 
@@ -170,17 +192,18 @@ class Denoiser(nn.Module):
       self.opening_predictor = OpeningPredictor(
         self.audio_features, self.audio_layers, dtype=self.dtype
       )
+      self.opening_embedding = OpeningEmbedding(4 * self.dim, self.dtype)
     self.face_encoder = FaceBoxEncoder(self.dtype)
     # The part of the U-Net's first convolution that reads static channels.
     self.static_conv = SpatialConv(
       self.dim, 7, use_bias=False, dtype=self.dtype
     )
     if self.learned_null:
-      widths = (self.audio_features, len(self.pose_scale), 2, 1)
+      widths = (self.audio_features, len(self.pose_scale), 2)
       normal = nn.initializers.normal(0.02)
       self.nulls = [
         self.param(f'null_{name}', normal, (width,))
-        for name, width in zip(self.streams, widths)
+        for name, width in zip(STREAMS, widths)
       ]
     self.unet = UNet3D(
       out_channels=tuple(self.heads) or self.latent_channels,
@@ -196,11 +219,6 @@ class Denoiser(nn.Module):
       remat=self.remat,
       dtype=self.dtype,
     )
-
-  @property
-  def streams(self) -> tuple[str, ...]:
-    """Names of the conditions that belong to a frame."""
-    return STREAMS + ('opening',) * self.opening
 
   def condition(
     self,
@@ -225,7 +243,8 @@ class Denoiser(nn.Module):
         `opening`.
 
     Returns:
-      dict(static `[B, 1, h, w, dim]`, and `streams`, each `[B, T, ...]`).
+      dict(static `[B, 1, h, w, dim]`, audio, pose, blink `[B, T, ...]`, and
+      with `opening` that too, `[B, T, 4 dim]`).
     """
     source = source_features.astype(self.dtype)
     if self.stem_features:
@@ -240,7 +259,8 @@ class Denoiser(nn.Module):
       blink=blink_delta / self.blink_scale,
     )
     if self.opening:
-      cond['opening'] = opening_delta[..., None] / OPENING_DEVIATION
+      delta = opening_delta / OPENING_DEVIATION
+      cond['opening'] = self.opening_embedding(delta)
     return cond
 
   def encode_audio(
@@ -290,20 +310,22 @@ class Denoiser(nn.Module):
       xt: `[B, T, h, w, C]` standardised latents with noise.
       t: `[B, T]` integer levels.
       cond: of `condition`.
-      null_cond: bool; True hides sound, pose and blink of a sample `[B]` or,
+      null_cond: bool; True hides what belongs to a frame, of a sample `[B]` or,
         as the reference trains, of a frame `[B, T]`.
       frame_mask: `[B, T]`.
 
     Returns:
       float32 `[B, T, h, w, C]`.
     """
-    streams = [cond[name] for name in self.streams]
+    streams = [cond[name] for name in STREAMS]
+    opening = cond.get('opening')
     if null_cond is not None:
       # [B, 1, 1] or [B, T, 1]
       hide = jnp.reshape(null_cond, (xt.shape[0], -1, 1))
       nulls = self.nulls if self.learned_null else [0.0] * len(streams)
       streams = [jnp.where(hide, n, s) for n, s in zip(nulls, streams)]
-    return self.unet(xt, t, cond['static'], streams, frame_mask)
+      opening = None if opening is None else jnp.where(hide, 0.0, opening)
+    return self.unet(xt, t, cond['static'], streams, frame_mask, opening)
 
   def denoise(
     self,

@@ -194,7 +194,6 @@ class DiffusionPhase:
     One pass over `batches`, which are like those of training; without any,
     the statistics stay as they are.
     """
-
     moments = latent_space.channel_moments(self._posterior, frozen, batches)
     if moments is None:
       return model_state
