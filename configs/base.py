@@ -101,6 +101,7 @@ def _identity(config: ConfigDict) -> None:
   config.calibration_batches = 0
   if 'opening_weight' in config.loss:
     config.loss.opening_weight = 0.0
+    config.loss.objective = 'noise'
   _unguided(config)
 
 

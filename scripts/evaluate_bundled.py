@@ -45,7 +45,7 @@ from mdcf_jax.errors import InputError  # noqa: E402
 from mdcf_jax.media import audio, faces, video  # noqa: E402
 from mdcf_jax.metrics import mouth  # noqa: E402
 from mdcf_jax.metrics.bootstrap import bootstrap_interval  # noqa: E402
-from mdcf_jax.phases import PHASES  # noqa: E402
+from mdcf_jax.phases import PHASES, packed  # noqa: E402
 from mdcf_jax.pipeline import Pipeline  # noqa: E402
 
 STAGES = ('reconstruction', 'noise', 'mouth', 'ceiling')
@@ -187,6 +187,8 @@ def diffusion_phase(pipe: Pipeline) -> Any:
   """The phase as it is trained, with the sizes of these weights."""
   config = diffusion_config.get_config('mini')
   config.model = ConfigDict(pipe.config['model'])
+  packed_phase = packed.build_phases(pipe.config)['diffusion']
+  config.loss.objective = packed_phase.objective
   return PHASES['diffusion'].from_config(config)
 
 
