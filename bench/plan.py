@@ -44,6 +44,7 @@ def plan(
     source_pose=_shape(6),
     source_blink=_shape(2),
     source_opening=_shape(),
+    source_landmarks=_shape(8, 2),
     face_box=_shape(4),
     frame_mask=_shape(frames),
   )

@@ -256,7 +256,8 @@ class Pipeline:
 
     def frames() -> Iterator[np.ndarray]:
       conditions = self._conditions(source, audio_emb, pose, blink, motion_rng)
-      features, conditions['source_opening'] = self._encode(source.image)
+      features, mouth = self._encode(source.image)
+      conditions |= mouth
       z = self._sample(features, conditions, sample_rng, total, options, report)
       yield from self._decode(features, z, report)
 
@@ -284,7 +285,8 @@ class Pipeline:
     )
 
   def _encode(self, image):
-    """Features of the source `[R, R, 3]` uint8, and how open its mouth is."""
+    """Features of the source `[R, R, 3]` uint8, and where and how open its
+    mouth is."""
     args = self.variables['fde'], image[None]
     program = self._program('encode', self._features, args)
     with self._timed('encode', 1):
@@ -333,11 +335,11 @@ class Pipeline:
   def _features(self, variables, image):
     image = image.astype(jnp.float32) / 127.5 - 1
     features = self.fde.apply(variables, image, method='encode')
-    opening = jnp.zeros(1)
+    opening, points = jnp.zeros(1), jnp.zeros((1, 8, 2))
     if self._phases['diffusion'].denoiser.opening:
       found = self.fde.apply(variables, image, method='regions')
-      opening = guides.opening(found)
-    return features, opening
+      opening, points = guides.opening(found), guides.points(found)
+    return features, dict(source_opening=opening, source_landmarks=points)
 
   def _motion(self, variables, known, rng):
     return self._phases['pbnet'].sample(*_split(variables), rng=rng, **known)

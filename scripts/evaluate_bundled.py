@@ -171,6 +171,7 @@ def diffusion_batch(
     source_pose=track.pose[:1],
     source_blink=track.blink[:1],
     source_opening=opening[:1],
+    source_landmarks=guide_points(track)[:1],
     face_box=track.face_box[:1],
     z_mean=latents[0][None],
     z_logvar=latents[1][None],

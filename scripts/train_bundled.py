@@ -53,6 +53,7 @@ class Stage:
 HEARD = (
   *('audio_emb', 'opening', 'frame_mask', 'pose', 'blink', 'face_box'),
   *('source', 'source_pose', 'source_blink', 'source_opening'),
+  'source_landmarks',
 )
 # Finding guide points takes a tenth of an FDE step, and the flow can learn from
 # the points themselves at the same time; both then meet in the whole.

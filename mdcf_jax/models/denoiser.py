@@ -3,9 +3,9 @@
 What is the same for all frames (the source's features, the face box) is
 reduced to the latent's size and convolved once per clip; what belongs to a
 frame (sound, change of pose, change of blink) goes to cross attentions. With
-`opening` the change of the mouth's opening modulates every block, as the noise
-level does: the true one while it learns, what the sound tells of it in
-generation.
+`opening` the change of the mouth's opening enters where the source's mouth is:
+the true one while it learns, what the sound tells of it in generation. (Not by
+a cross attention: those norm what they return, and so lose how much.)
 
 `REFERENCE` makes it the public denoiser of dynamics (dawn.md 2): no stem, no
 encoder of sound, raw differences of pose and blink, norms over time, and one
@@ -106,27 +106,6 @@ class FaceBoxEncoder(nn.Module):
     return x
 
 
-class OpeningEmbedding(nn.Module):
-  """Change of the mouth's opening as a change of the noise level's embedding.
-
-  Not a stream: cross attentions norm what they return, and so lose how much.
-  """
-
-  features: int
-  dtype: Any = jnp.float32
-
-  @nn.compact
-  def __call__(self, delta: jax.Array) -> jax.Array:
-    """Maps `[B, T]`, in deviations, to `[B, T, features]`; at first to 0."""
-    x = nn.Dense(self.features, dtype=self.dtype, name='hidden')(
-      delta[..., None].astype(self.dtype)
-    )
-    zeros = nn.initializers.zeros
-    return nn.Dense(
-      self.features, dtype=self.dtype, kernel_init=zeros, name='out'
-    )(nn.silu(x))
-
-
 class Denoiser(nn.Module):
   """Predicts the noise of standardised latents under all conditions.
 
@@ -192,7 +171,14 @@ class Denoiser(nn.Module):
       self.opening_predictor = OpeningPredictor(
         self.audio_features, self.audio_layers, dtype=self.dtype
       )
-      self.opening_embedding = OpeningEmbedding(4 * self.dim, self.dtype)
+      # Zero init: at first it is not there.
+      self.mouth_conv = SpatialConv(
+        self.dim,
+        7,
+        use_bias=False,
+        dtype=self.dtype,
+        kernel_init=nn.initializers.zeros,
+      )
     self.face_encoder = FaceBoxEncoder(self.dtype)
     # The part of the U-Net's first convolution that reads static channels.
     self.static_conv = SpatialConv(
@@ -229,6 +215,7 @@ class Denoiser(nn.Module):
     face_box: jax.Array,
     frame_mask: jax.Array | None = None,
     opening_delta: jax.Array | None = None,
+    source_landmarks: jax.Array | None = None,
   ) -> dict[str, jax.Array]:
     """Computes once what every noise level shares.
 
@@ -239,12 +226,12 @@ class Denoiser(nn.Module):
       blink_delta: `[B, T, 2]`, difference to the source's blink.
       face_box: `[B, 4]`, of the source, in [0, 1].
       frame_mask: `[B, T]`, 1 on real frames.
-      opening_delta: `[B, T]`, difference to the source's opening; only with
-        `opening`.
+      opening_delta: `[B, T]`, difference to the source's opening, and
+      source_landmarks: `[B, 8, 2]`, guide points of the source; with `opening`.
 
     Returns:
       dict(static `[B, 1, h, w, dim]`, audio, pose, blink `[B, T, ...]`, and
-      with `opening` that too, `[B, T, 4 dim]`).
+      with `opening` that `[B, T]`, and mouth `[B, 1, h, w, dim]`).
     """
     source = source_features.astype(self.dtype)
     if self.stem_features:
@@ -259,8 +246,9 @@ class Denoiser(nn.Module):
       blink=blink_delta / self.blink_scale,
     )
     if self.opening:
-      delta = opening_delta / OPENING_DEVIATION
-      cond['opening'] = self.opening_embedding(delta)
+      mouth = self.mouth_conv(_mouth_map(source_landmarks, height, width))
+      cond['mouth'] = mouth[:, None]
+      cond['opening'] = opening_delta / OPENING_DEVIATION
     return cond
 
   def encode_audio(
@@ -318,14 +306,18 @@ class Denoiser(nn.Module):
       float32 `[B, T, h, w, C]`.
     """
     streams = [cond[name] for name in STREAMS]
-    opening = cond.get('opening')
+    static = cond['static']
     if null_cond is not None:
       # [B, 1, 1] or [B, T, 1]
       hide = jnp.reshape(null_cond, (xt.shape[0], -1, 1))
       nulls = self.nulls if self.learned_null else [0.0] * len(streams)
       streams = [jnp.where(hide, n, s) for n, s in zip(nulls, streams)]
-      opening = None if opening is None else jnp.where(hide, 0.0, opening)
-    return self.unet(xt, t, cond['static'], streams, frame_mask, opening)
+    if self.opening:
+      opening = cond['opening'][..., None]
+      if null_cond is not None:
+        opening = jnp.where(hide, 0.0, opening)
+      static += opening[..., None, None].astype(self.dtype) * cond['mouth']
+    return self.unet(xt, t, static, streams, frame_mask)
 
   def denoise(
     self,
@@ -342,3 +334,18 @@ class Denoiser(nn.Module):
     """
     cond = self.condition(**conditions, frame_mask=frame_mask)
     return self(xt, t, cond, null_cond=null_cond, frame_mask=frame_mask)
+
+
+def _mouth_map(points: jax.Array, height: int, width: int) -> jax.Array:
+  """Where the mouth is, of guide points `[B, 8, 2]`: `[B, height, width, 1]`.
+
+  A Gaussian of the size of the mouth, but of no less than a pixel.
+  """
+  size = jnp.array([width, height])
+  middle = jnp.mean(points[:, :2], axis=1)  # Of the lips.
+  across = jnp.linalg.norm(points[:, 3] - points[:, 2], axis=-1)
+  spread = jnp.maximum(across[:, None] / 2 * size, 1.0)  # In pixels.
+  y, x = jnp.mgrid[:height, :width] + 0.5
+  grid = jnp.stack([x, y], axis=-1)
+  away = (grid - (middle * size)[:, None, None]) / spread[:, None, None]
+  return jnp.exp(-jnp.sum(jnp.square(away), axis=-1, keepdims=True) / 2)

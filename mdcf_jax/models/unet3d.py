@@ -280,7 +280,6 @@ class UNet3D(nn.Module):
     static: jax.Array | None = None,
     streams: Sequence[jax.Array] = (),
     frame_mask: jax.Array | None = None,
-    frame_emb: jax.Array | None = None,
   ) -> jax.Array:
     """Maps noised latents to the prediction, float32 of the same size.
 
@@ -291,7 +290,6 @@ class UNet3D(nn.Module):
         frames share (or `[B, T, h, w, dim]`, if they do not), or None.
       streams: conditions of each frame, `[B, T, D]` each.
       frame_mask: `[B, T]`, 1 on real frames.
-      frame_emb: `[B, T, 4 dim]`, added to the embedding of the noise level.
 
     Raises:
       ValueError: h or w cannot be halved often enough.
@@ -300,9 +298,7 @@ class UNet3D(nn.Module):
     self._check_size(*xt.shape[2:4])
     if frame_mask is None:
       frame_mask = jnp.ones((b, length))
-    time_emb = self._embed_time(t)
-    time_emb += 0 if frame_emb is None else frame_emb.astype(self.dtype)
-    time_emb = time_emb.reshape(b * length, -1)
+    time_emb = self._embed_time(t).reshape(b * length, -1)
     streams = [s.reshape(b * length, -1).astype(self.dtype) for s in streams]
     x = self._first(xt, static)
     bias_table = self.param(

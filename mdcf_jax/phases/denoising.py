@@ -79,6 +79,7 @@ def conditions(source_features: jax.Array, batch: dict) -> dict:
     blink_delta=batch['blink'] - batch['source_blink'][:, None],
     face_box=batch['face_box'],
     opening_delta=batch['opening'] - batch['source_opening'][:, None],
+    source_landmarks=batch['source_landmarks'],
   )
 
 

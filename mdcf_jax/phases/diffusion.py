@@ -239,6 +239,7 @@ class DiffusionPhase:
     source_pose: jax.Array,
     source_blink: jax.Array,
     source_opening: jax.Array,
+    source_landmarks: jax.Array,
     face_box: jax.Array,
     frame_mask: jax.Array,
     steps: int = 20,
@@ -257,8 +258,8 @@ class DiffusionPhase:
       rng: that of `start`.
       source_features: E(x_src) `[B, H/4, W/4, C]`.
       audio_emb, pose, blink: `[B, T, ...]`; frame_mask `[B, T]`.
-      source_pose, source_blink, source_opening, face_box: of the source,
-        `[B, ...]`.
+      source_pose, source_blink, source_opening, source_landmarks, face_box:
+        of the source, `[B, ...]`.
       steps: evaluations of the denoiser in all.
       sampler: see `sampling.advance`.
       eta: of DDIM: 0 adds no noise on the way, 1 as much as DDPM; None is the
@@ -284,6 +285,7 @@ class DiffusionPhase:
       face_box,
       frame_mask,
       opening_delta,
+      source_landmarks,
       method='condition',
     )
     _, rng_steps = jax.random.split(rng)
@@ -319,6 +321,7 @@ class DiffusionPhase:
     """
     known = ('audio_emb', 'pose', 'blink', 'frame_mask', 'face_box')
     known += ('source_pose', 'source_blink', 'source_opening')
+    known += ('source_landmarks',)
     features = latent_space.encode_source(self.fde, frozen, batch['source'])
     z = self.sample(
       params,

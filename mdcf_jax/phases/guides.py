@@ -83,6 +83,15 @@ def opening(found: dict[str, jax.Array]) -> jax.Array:
   return jnp.maximum(gap / jnp.maximum(height, 0.05), 0.0)
 
 
+def points(found: dict[str, jax.Array]) -> jax.Array:
+  """Guide points `[B, 8, 2]` in [0, 1] that `regions` would find there."""
+  shift = found['shift'][:, :8]
+  across = shift[:, _EYES[1]] - shift[:, _EYES[0]]
+  down = jnp.stack([-across[:, 1], across[:, 0]], axis=-1)
+  shift -= jnp.array(_DROP)[:8, None] * down[:, None]
+  return (shift + 1) / 2
+
+
 def check(fde: FDE) -> None:
   """Raises InputError unless `fde` has as many regions as are guided."""
   if fde.num_regions != len(_SPREAD):

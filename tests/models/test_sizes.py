@@ -56,6 +56,7 @@ def test_the_u_net_agrees():
       source_pose=(1, 6),
       source_blink=(1, 2),
       source_opening=(1,),
+      source_landmarks=(1, 8, 2),
       face_box=(1, 4),
       audio_emb=(1, 2, 320),
       pose=(1, 2, 6),

@@ -174,7 +174,7 @@ class FakeDenoiser(nn.Module):
     h = nn.relu(self.hidden(jnp.concatenate([flat, t[:, :1] / 1000], axis=1)))
     return (self.head_0_out(h) + self.head_1_out(h) * flat).reshape(xt.shape)
 
-  denoise = __call__
+  denoise = use_all = __call__
 
 
 @pytest.mark.parametrize(
@@ -355,6 +355,9 @@ def test_the_mouth_of_the_source_matters():
   z = run(params, state, **given, rng=rng)
   given['source_opening'] += 0.1
   assert not np.allclose(run(params, state, **given, rng=rng), z, atol=1e-4)
+  given['source_opening'] -= 0.1
+  given['source_landmarks'] += 0.2
+  assert not np.allclose(run(params, state, **given, rng=rng), z, atol=1e-4)
 
 
 def _drawn(phase):
@@ -387,6 +390,7 @@ def conditions(batch, length=None):
     more = (length or x.shape[1]) - x.shape[1]
     padded[name] = jnp.pad(x, ((0, 0), (0, more)) + ((0, 0),) * (x.ndim - 2))
   fixed = ('source_pose', 'source_blink', 'source_opening', 'face_box')
+  fixed += ('source_landmarks',)
   features = shrink(batch['source'], 4)
   fixed = {name: batch[name] for name in fixed}
   return dict(source_features=features, **fixed, **padded)
@@ -414,6 +418,7 @@ class Knowing(nn.Module):
   """A denoiser that knows the sample: all latents are 2."""
 
   objective: str
+  opening: bool = False
 
   def condition(self, *args):
     return {}
@@ -528,7 +533,9 @@ def test_phase_is_hashable_and_immutable():
 def make_record(name, count, seed=0):
   rng = np.random.default_rng(seed)
   images = rng.integers(0, 255, (count, SIZE, SIZE, 3), np.uint8)
-  return dict(id=name, frames=[records.encode_jpeg(x) for x in images])
+  frames = [records.encode_jpeg(x) for x in images]
+  points = np.float32(rng.uniform(size=(count, 8, 2)))
+  return dict(id=name, frames=frames, landmarks=points)
 
 
 def test_latents_of_a_dataset_are_written_once(tmp_path, monkeypatch):

@@ -57,6 +57,12 @@ def test_regions_of_the_lips_tell_how_far_they_are_apart(gap):
   np.testing.assert_allclose(guides.opening(found)[0], expected, rtol=1e-5)
 
 
+def test_points_come_back_from_their_regions():
+  points = jnp.float32(opened(0.05)[None])
+  found = guides.points(guides.regions(points))
+  np.testing.assert_allclose(found, points, atol=1e-6)
+
+
 def test_lips_that_overlap_are_shut():
   points = jnp.float32(FACE).at[1].set(FACE[0] - jnp.array([0, 0.01]))
   assert 0 <= guides.opening(guides.regions(points[None]))[0] < 1e-6
