@@ -86,4 +86,5 @@ class OpeningPredictor(nn.Module):
       dtype=self.dtype,
       name='encoder',
     )(audio_emb, frame_mask)
-    return nn.Dense(1, name='out')(h)[..., 0]
+    h = nn.Dense(1, dtype=self.dtype, name='out')(h)
+    return h[..., 0].astype(jnp.float32)

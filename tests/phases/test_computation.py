@@ -22,6 +22,7 @@ def _run(name, dtype, remat):
   config.model.fde.flow.update(hourglass)
   if name == 'diffusion':
     config.model.denoiser.dim_mults = (1,)
+    config.model.denoiser.opening = True
     config.loss.opening_weight = 0.3
     config.data.num_frames = 4
   phase, inputs = phase_inputs.draw_inputs(config)

@@ -42,8 +42,6 @@ def trace_step(phase_name, variant):
   """The program of a train step, parameters, and what goes in and comes out."""
   config = phase_inputs.get_config(phase_name, variant)
   config.dtype, config.remat = 'bfloat16', 'blocks'
-  if phase_name == 'diffusion':
-    config.loss.opening_weight = 0.3  # So that its gradient is looked at too.
   phase, (params, model_state, frozen, batch) = phase_inputs.abstract_inputs(
     config
   )
