@@ -83,7 +83,7 @@ SIZES = {
       stem_features=64,
       audio_features=96,
       opening=True,
-      opening_gain=2.0,
+      opening_gain=4.0,
     ),
     pbnet=dict(
       latent_dim=32,

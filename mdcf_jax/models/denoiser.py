@@ -28,6 +28,7 @@ from mdcf_jax.ops.boxes import box_coverage
 STREAMS = ('audio', 'pose', 'blink')
 # Of the gap between talking lips over the height of the face.
 OPENING_MEAN, OPENING_DEVIATION = 0.045, 0.03
+OPENING_MAX = 0.12  # Few go further; beyond, a denoiser tears the chin.
 # What makes this module the public one.
 REFERENCE = dict(
   latent_channels=3,
@@ -273,7 +274,7 @@ class Denoiser(nn.Module):
     told = self.predict_opening(audio_emb, frame_mask)
     told = losses.centred(told, frame_mask)
     change = self.opening_gain * OPENING_DEVIATION * told
-    return jnp.maximum(OPENING_MEAN + change, 0.0)
+    return jnp.clip(OPENING_MEAN + change, 0.0, OPENING_MAX)
 
   def use_all(
     self, xt: jax.Array, t: jax.Array, conditions: dict[str, jax.Array]
