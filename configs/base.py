@@ -97,6 +97,8 @@ def _identity(config: ConfigDict) -> None:
   """No LMAE: DAWN's denoiser, of the dynamics themselves and as they are."""
   config.model.lmae = ConfigDict(dict(kind='identity'))
   config.model.denoiser.update(models.DAWN_DENOISER)
+  if 'opening' in config.model.denoiser:
+    config.model.denoiser.opening = False
   # Grids and occlusions are in [-1, 1] already.
   config.calibration_batches = 0
   if 'opening_weight' in config.loss:

@@ -194,7 +194,6 @@ DAWN_DENOISER = dict(
   norm_over_time=True,
   stem_features=0,
   audio_features=0,
-  opening=False,
   pose_scale=dawn_pose.UNIT,
   blink_scale=1.0,
 )
