@@ -97,12 +97,9 @@ def _identity(config: ConfigDict) -> None:
   """No LMAE: DAWN's denoiser, of the dynamics themselves and as they are."""
   config.model.lmae = ConfigDict(dict(kind='identity'))
   config.model.denoiser.update(models.DAWN_DENOISER)
-  if 'opening' in config.model.denoiser:
-    config.model.denoiser.opening = False
   # Grids and occlusions are in [-1, 1] already.
   config.calibration_batches = 0
-  if 'opening_weight' in config.loss:
-    config.loss.opening_weight = 0.0
+  if 'objective' in config.loss:
     config.loss.objective = 'noise'
   _unguided(config)
 
@@ -111,6 +108,10 @@ def _unguided(config: ConfigDict) -> None:
   """Regions are those that were found; guide points are for ours."""
   if 'teacher_forcing' in config.loss:
     config.loss.teacher_forcing = False
+  if 'opening_weight' in config.loss:
+    config.loss.opening_weight = 0.0
+  if 'opening' in config.model.denoiser:  # Of a source, regions tell it.
+    config.model.denoiser.opening = False
 
 
 # Rows of the paper's ablation table, and what else changes a finished config.
