@@ -43,19 +43,19 @@ def plan(
     {name: _shape(frames, width) for name, width in widths.items()},
     source_pose=_shape(6),
     source_blink=_shape(2),
-    source_opening=_shape(),
-    source_landmarks=_shape(8, 2),
     face_box=_shape(4),
     frame_mask=_shape(frames),
   )
   rng = jax.random.key(0)
   source = _shape(resolution, resolution, 3)
-  batch = dict(conditions, source=source, opening=_shape(frames))
+  batch = dict(conditions, source=source)
   params = jax.eval_shape(phase.init, rng, batch)['params']
   features = jax.eval_shape(
     lambda x: phase.fde.init_with_output(rng, x, method='encode')[0][-1], source
   )
   start = jax.eval_shape(phase.start, features, conditions['frame_mask'], rng)
+  if phase.denoiser.opening:
+    conditions['opened'] = start.xt
   advance = functools.partial(phase.advance, steps=2, sampler=sampler)
   program = jax.jit(advance).lower(
     params, start, rng, source_features=features, **conditions

@@ -31,7 +31,7 @@ from mdcf_jax.training.state import TrainState  # noqa: E402
 # The paper's weights, whatever the size's config says; the L1 of pixels stands
 # beside its perceptual distance, whose features are untrained here.
 _LMAE_LOSS = dict(kl_weight=1e-4, mse_weight=1.0, igc_weight=1.0, l1_weight=5.0)
-_LOSS = dict(mouth_weight=4.0, window=0)  # Of all rows.
+_LOSS = dict(mouth_weight=4.0, window=0, teacher_forcing=False)  # Of all rows.
 _SETTINGS = ('size', 'resolution', 'steps', 'batch_size', 'data', 'vgg19')
 
 

@@ -122,7 +122,8 @@ def make_config(args: argparse.Namespace) -> Any:
   )
   config.data.dir = args.data
   config.data.synthetic_clips = 2  # Drawing them is no part of training.
-  config.eval_every = config.picture_every = config.calibration_batches = 0
+  config.eval_every = config.picture_every = 0
+  config.calibration_batches = 1  # A start of its own wants one.
   for part in filter(None, args.mesh.split(',')):
     name, _, size = part.partition('=')
     if name not in config.mesh or not size.isdigit():

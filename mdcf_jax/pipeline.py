@@ -257,7 +257,7 @@ class Pipeline:
     def frames() -> Iterator[np.ndarray]:
       conditions = self._conditions(source, audio_emb, pose, blink, motion_rng)
       features, mouth = self._encode(source.image)
-      conditions |= mouth
+      conditions['opened'] = self._speak(source.image, mouth, conditions)
       z = self._sample(features, conditions, sample_rng, total, options, report)
       yield from self._decode(features, z, report)
 
@@ -292,6 +292,16 @@ class Pipeline:
     with self._timed('encode', 1):
       return jax.block_until_ready(program(*args))
 
+  def _speak(self, image, mouth, conditions):
+    """What the mouth does to the latents, or None where that is not apart."""
+    known = 'audio_emb', 'frame_mask', 'pose', 'source_pose'
+    known = mouth | {name: conditions[name] for name in known}
+    names = 'diffusion', 'lmae', 'fde'
+    args = {n: self.variables.get(n, {}) for n in names}, image[None], known
+    program = self._program('speech', self._opened, args)
+    with self._timed('speech', int(known['frame_mask'].sum())):
+      return jax.block_until_ready(program(*args))
+
   def _sample(self, features, conditions, rng, total, options, report):
     """Latents `[N, h, w, C]` of all frames, on the host."""
     phase, steps = self._phases['diffusion'], options['steps']
@@ -307,7 +317,8 @@ class Pipeline:
         state = program(*args[:-2], state, np.int32(first))
         state = jax.block_until_ready(state)
     report('diffusion', steps, steps)
-    return np.asarray(phase.finish(model_state, state))[0, :total]
+    z = phase.finish(model_state, state, conditions['opened'])
+    return np.asarray(z)[0, :total]
 
   def _decode(self, features, z, report) -> Iterator[np.ndarray]:
     """Yields frames; while the host has one batch the next is computed."""
@@ -333,7 +344,7 @@ class Pipeline:
   # The programs that are compiled.
 
   def _features(self, variables, image):
-    image = image.astype(jnp.float32) / 127.5 - 1
+    image = _to_signed(image)
     features = self.fde.apply(variables, image, method='encode')
     opening, points = jnp.zeros(1), jnp.zeros((1, 8, 2))
     if self._phases['diffusion'].denoiser.opening:
@@ -343,6 +354,15 @@ class Pipeline:
 
   def _motion(self, variables, known, rng):
     return self._phases['pbnet'].sample(*_split(variables), rng=rng, **known)
+
+  def _opened(self, variables, image, known):
+    params, model_state = _split(variables['diffusion'])
+    frozen = {
+      name: dict(zip(('params', 'model_state'), _split(variables[name])))
+      for name in ('fde', 'lmae')
+    }
+    batch = known | dict(source=_to_signed(image))
+    return self._phases['diffusion'].speak(params, model_state, frozen, batch)
 
   def _advance(self, options, count, params, features, conditions, rng, *at):
     state, first = at
@@ -408,7 +428,12 @@ def _pad(x: np.ndarray, length: int) -> np.ndarray:
   return np.pad(x, pad)[None]
 
 
+def _to_signed(image):
+  """uint8 to [-1, 1]."""
+  return image.astype(jnp.float32) / 127.5 - 1
+
+
 def _split(variables):
   """Returns (params, model_state) as phases take them."""
   state = {k: v for k, v in variables.items() if k != 'params'}
-  return variables['params'], state
+  return variables.get('params', {}), state

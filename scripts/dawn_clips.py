@@ -86,8 +86,6 @@ class Clip:
       blink=self.blink,
       source_pose=pose[:, 0],
       source_blink=self.blink[:, 0],
-      source_opening=np.zeros(1, np.float32),  # DAWN knows none.
-      source_landmarks=np.zeros((1, 8, 2), np.float32),
       face_box=np.float32([self.box]) / self.size,
       frame_mask=np.ones((1, self.frames), np.float32),
     )

@@ -3,9 +3,9 @@
 What is the same for all frames (the source's features, the face box) is
 reduced to the latent's size and convolved once per clip; what belongs to a
 frame (sound, change of pose, change of blink) goes to cross attentions. With
-`opening` the change of the mouth's opening enters where the source's mouth is:
-the true one while it learns, what the sound tells of it in generation. (Not by
-a cross attention: those norm what they return, and so lose how much.)
+`opening` what the mouth's opening changes of the latents is known before, see
+`phases.mouths`: by the true one while it learns, by what the sound tells of it
+in generation. The denoiser makes the rest, and sees that change beside it.
 
 `REFERENCE` makes it the public denoiser of dynamics (dawn.md 2): no stem, no
 encoder of sound, raw differences of pose and blink, norms over time, and one
@@ -123,9 +123,9 @@ class Denoiser(nn.Module):
     pose_scale: differences of pose (degrees, degrees, degrees, x, y, s) are
       divided by these.
     blink_scale: the same for the eyes' aspect ratio.
-    opening: whether the mouth's opening is a condition; not in the paper. What
-      speech does to latents is little and hard to find; what an opening does
-      is plain, and an opening is soon found in speech.
+    opening: whether the mouth's opening is apart; not in the paper. What speech
+      does to latents is little and hard to find; what an opening does is
+      plain, and an opening is soon found in speech.
     opening_gain: how much further mouths open in generation than the sound
       alone tells, since `OpeningPredictor` varies less than they do.
     learned_null: learn the condition of unconditional samples; else zeros.
@@ -215,8 +215,7 @@ class Denoiser(nn.Module):
     blink_delta: jax.Array,
     face_box: jax.Array,
     frame_mask: jax.Array | None = None,
-    opening_delta: jax.Array | None = None,
-    source_landmarks: jax.Array | None = None,
+    opened: jax.Array | None = None,
   ) -> dict[str, jax.Array]:
     """Computes once what every noise level shares.
 
@@ -227,12 +226,12 @@ class Denoiser(nn.Module):
       blink_delta: `[B, T, 2]`, difference to the source's blink.
       face_box: `[B, 4]`, of the source, in [0, 1].
       frame_mask: `[B, T]`, 1 on real frames.
-      opening_delta: `[B, T]`, difference to the source's opening, and
-      source_landmarks: `[B, 8, 2]`, guide points of the source; with `opening`.
+      opened: `[B, T, h, w, latent_channels]`, what the mouth's opening changes
+        of standardised latents; with `opening`.
 
     Returns:
-      dict(static `[B, 1, h, w, dim]`, audio, pose, blink `[B, T, ...]`, and
-      with `opening` that `[B, T]`, and mouth `[B, 1, h, w, dim]`).
+      dict(static `[B, 1, h, w, dim]`, with `opening` `[B, T, h, w, dim]`;
+      audio, pose, blink `[B, T, ...]`).
     """
     source = source_features.astype(self.dtype)
     if self.stem_features:
@@ -240,17 +239,16 @@ class Denoiser(nn.Module):
     _, height, width, _ = source.shape
     face = self.face_encoder(box_coverage(face_box, 4 * height, 4 * width))
     static = self.static_conv(jnp.concatenate([source, face], axis=-1))
-    cond = dict(
-      static=static[:, None],
+    static = static[:, None]
+    if self.opening:
+      mouth = self.mouth_conv(opened.reshape(-1, *opened.shape[2:]))
+      static += mouth.reshape(*opened.shape[:-1], self.dim)
+    return dict(
+      static=static,
       audio=self.encode_audio(audio_emb, frame_mask),
       pose=pose_delta / jnp.asarray(self.pose_scale, jnp.float32),
       blink=blink_delta / self.blink_scale,
     )
-    if self.opening:
-      mouth = self.mouth_conv(_mouth_map(source_landmarks, height, width))
-      cond['mouth'] = mouth[:, None]
-      cond['opening'] = opening_delta / OPENING_DEVIATION
-    return cond
 
   def encode_audio(
     self, audio_emb: jax.Array, frame_mask: jax.Array | None = None
@@ -307,18 +305,12 @@ class Denoiser(nn.Module):
       float32 `[B, T, h, w, C]`.
     """
     streams = [cond[name] for name in STREAMS]
-    static = cond['static']
     if null_cond is not None:
       # [B, 1, 1] or [B, T, 1]
       hide = jnp.reshape(null_cond, (xt.shape[0], -1, 1))
       nulls = self.nulls if self.learned_null else [0.0] * len(streams)
       streams = [jnp.where(hide, n, s) for n, s in zip(nulls, streams)]
-    if self.opening:
-      opening = cond['opening'][..., None]
-      if null_cond is not None:
-        opening = jnp.where(hide, 0.0, opening)
-      static += opening[..., None, None].astype(self.dtype) * cond['mouth']
-    return self.unet(xt, t, static, streams, frame_mask)
+    return self.unet(xt, t, cond['static'], streams, frame_mask)
 
   def denoise(
     self,
@@ -335,18 +327,3 @@ class Denoiser(nn.Module):
     """
     cond = self.condition(**conditions, frame_mask=frame_mask)
     return self(xt, t, cond, null_cond=null_cond, frame_mask=frame_mask)
-
-
-def _mouth_map(points: jax.Array, height: int, width: int) -> jax.Array:
-  """Where the mouth is, of guide points `[B, 8, 2]`: `[B, height, width, 1]`.
-
-  A Gaussian of the size of the mouth, but of no less than a pixel.
-  """
-  size = jnp.array([width, height])
-  middle = jnp.mean(points[:, :2], axis=1)  # Of the lips.
-  across = jnp.linalg.norm(points[:, 3] - points[:, 2], axis=-1)
-  spread = jnp.maximum(across[:, None] / 2 * size, 1.0)  # In pixels.
-  y, x = jnp.mgrid[:height, :width] + 0.5
-  grid = jnp.stack([x, y], axis=-1)
-  away = (grid - (middle * size)[:, None, None]) / spread[:, None, None]
-  return jnp.exp(-jnp.sum(jnp.square(away), axis=-1, keepdims=True) / 2)

@@ -70,7 +70,9 @@ def loss_terms(
   )
 
 
-def conditions(source_features: jax.Array, batch: dict) -> dict:
+def conditions(
+  source_features: jax.Array, batch: dict, opened: jax.Array | None
+) -> dict:
   """Arguments of `Denoiser.condition`: changes of pose, blink and opening."""
   return dict(
     source_features=source_features,
@@ -78,8 +80,7 @@ def conditions(source_features: jax.Array, batch: dict) -> dict:
     pose_delta=batch['pose'] - batch['source_pose'][:, None],
     blink_delta=batch['blink'] - batch['source_blink'][:, None],
     face_box=batch['face_box'],
-    opening_delta=batch['opening'] - batch['source_opening'][:, None],
-    source_landmarks=batch['source_landmarks'],
+    opened=opened,
   )
 
 

@@ -4,7 +4,8 @@ Equation 10 of the paper with DAWN's extra terms. The labels are draws from the
 posterior of the frozen LMAE (equation 4) on dynamics that the frozen FDE
 estimates between the source and each frame; both are used as they are, without
 gradient. Latents are standardised channel by channel, because noise schedules
-assume unit variance.
+assume unit variance. With `Denoiser.opening` they are what is left when the
+change by the mouth's opening is taken from them, see `mouths`.
 """
 
 import dataclasses
@@ -21,7 +22,7 @@ from mdcf_jax.models.fde import FDE
 from mdcf_jax.models.layers import draw_params
 from mdcf_jax.models.lmae import LMAE, Identity, build_lmae, sample_posterior
 from mdcf_jax.ops import losses, noise_schedule, objectives, sampling
-from mdcf_jax.phases import computation, denoising, guides, latent_space
+from mdcf_jax.phases import computation, denoising, guides, latent_space, mouths
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +114,7 @@ class DiffusionPhase:
       rng,
       xt,
       jnp.zeros(xt.shape[:2], jnp.int32),
-      denoising.conditions(jnp.zeros(features.shape), batch),
+      denoising.conditions(jnp.zeros(features.shape), batch, xt),
     )
     params = draw_params(rng, shapes['params'])
     stats = dict(mean=jnp.zeros(channels), std=jnp.ones(channels))
@@ -162,6 +163,9 @@ class DiffusionPhase:
     x0 = self._labels(frozen, batch, rng_z)
     stats = model_state['latent_stats']
     x0 = (x0 - stats['mean']) / stats['std']
+    opened = self._opened(model_state, frozen, batch)
+    if opened is not None:
+      x0 -= opened
     t = denoising.draw_levels(
       rng_t,
       x0.shape[:2],
@@ -176,7 +180,7 @@ class DiffusionPhase:
       {'params': params},
       scales[0] * x0 + scales[1] * noise,
       t,
-      denoising.conditions(self._source_features(frozen, batch), batch),
+      denoising.conditions(self._source_features(frozen, batch), batch, opened),
       null_cond=jax.random.bernoulli(rng_null, null_prob, null_shape),
       frame_mask=batch['frame_mask'],
       method='denoise',
@@ -206,7 +210,7 @@ class DiffusionPhase:
     """Draws the latents of all frames in one `lax.scan`; to be jitted.
 
     Args:
-      options: conditions and settings of `advance`.
+      options: conditions and settings of `advance`; opened, see there.
 
     Returns:
       z `[B, T, h, w, latent_channels]`.
@@ -214,7 +218,30 @@ class DiffusionPhase:
     shapes = options['source_features'], options['frame_mask']
     state = self.start(*shapes, rng)
     state = self.advance(params, state, rng, **options)
-    return self.finish(model_state, state)
+    return self.finish(model_state, state, options.get('opened'))
+
+  def speak(
+    self, params: Any, model_state: dict, frozen: dict, batch: dict
+  ) -> jax.Array | None:
+    """Changes of latents by the openings that are heard; to be jitted.
+
+    Args:
+      batch: audio_emb, pose `[B, T, ...]`, frame_mask `[B, T]`; of the source
+        itself `[B, H, W, 3]`, source_landmarks, source_pose, source_opening.
+
+    Returns:
+      `[B, T, h, w, C]` in standard deviations, or None where the denoiser
+      knows of no openings.
+    """
+    if not self.denoiser.opening:
+      return None
+    opening = self.denoiser.apply(
+      {'params': params},
+      batch['audio_emb'],
+      batch['frame_mask'],
+      method='speak',
+    )
+    return self._opened(model_state, frozen, batch | dict(opening=opening))
 
   def start(
     self, source_features: jax.Array, frame_mask: jax.Array, rng: jax.Array
@@ -238,10 +265,9 @@ class DiffusionPhase:
     blink: jax.Array,
     source_pose: jax.Array,
     source_blink: jax.Array,
-    source_opening: jax.Array,
-    source_landmarks: jax.Array,
     face_box: jax.Array,
     frame_mask: jax.Array,
+    opened: jax.Array | None = None,
     steps: int = 20,
     sampler: str = 'ddim',
     eta: float | None = None,
@@ -258,8 +284,8 @@ class DiffusionPhase:
       rng: that of `start`.
       source_features: E(x_src) `[B, H/4, W/4, C]`.
       audio_emb, pose, blink: `[B, T, ...]`; frame_mask `[B, T]`.
-      source_pose, source_blink, source_opening, source_landmarks, face_box:
-        of the source, `[B, ...]`.
+      source_pose, source_blink, face_box: of the source, `[B, ...]`.
+      opened: of `speak`.
       steps: evaluations of the denoiser in all.
       sampler: see `sampling.advance`.
       eta: of DDIM: 0 adds no noise on the way, 1 as much as DDPM; None is the
@@ -270,12 +296,6 @@ class DiffusionPhase:
     Raises:
       ValueError: no such sampler, or more steps than levels.
     """
-    opening_delta = None
-    if self.denoiser.opening:
-      opening = self.denoiser.apply(
-        {'params': params}, audio_emb, frame_mask, method='speak'
-      )
-      opening_delta = opening - source_opening[:, None]
     cond = self.denoiser.apply(
       {'params': params},
       source_features,
@@ -284,8 +304,7 @@ class DiffusionPhase:
       blink - source_blink[:, None],
       face_box,
       frame_mask,
-      opening_delta,
-      source_landmarks,
+      opened,
       method='condition',
     )
     _, rng_steps = jax.random.split(rng)
@@ -306,10 +325,19 @@ class DiffusionPhase:
       count=count,
     )
 
-  def finish(self, model_state: dict, state: sampling.State) -> jax.Array:
-    """Latents `[B, T, h, w, C]` in the LMAE's units, after the last step."""
+  def finish(
+    self,
+    model_state: dict,
+    state: sampling.State,
+    opened: jax.Array | None = None,
+  ) -> jax.Array:
+    """Latents `[B, T, h, w, C]` in the LMAE's units, after the last step.
+
+    `opened` is that of `advance`.
+    """
     stats = model_state['latent_stats']
-    return state.xt * stats['std'] + stats['mean']
+    x0 = state.xt if opened is None else state.xt + opened
+    return x0 * stats['std'] + stats['mean']
 
   def predict(self, params, model_state, frozen, batch, rng) -> dict:
     """A generated clip under the conditions of each example.
@@ -320,13 +348,13 @@ class DiffusionPhase:
       z, where the batch tells of them).
     """
     known = ('audio_emb', 'pose', 'blink', 'frame_mask', 'face_box')
-    known += ('source_pose', 'source_blink', 'source_opening')
-    known += ('source_landmarks',)
+    known += ('source_pose', 'source_blink')
     features = latent_space.encode_source(self.fde, frozen, batch['source'])
     z = self.sample(
       params,
       model_state,
       source_features=features[-1],
+      opened=self.speak(params, model_state, frozen, batch),
       **{name: batch[name] for name in known},
       rng=rng,
     )
@@ -395,6 +423,16 @@ class DiffusionPhase:
   def _labels(self, frozen, batch, rng):
     """Draws of the posterior `[B, T, h, w, C]`, what the diffusion learns."""
     return sample_posterior(*self._posterior(frozen, batch), rng)
+
+  def _opened(self, model_state, frozen, batch):
+    """Standardised changes of latents by the openings of a batch, or None."""
+    if not self.denoiser.opening:
+      return None
+    known = ('source', 'source_landmarks', 'source_pose', 'source_opening')
+    known += ('pose', 'opening')
+    given = {name: batch[name] for name in known}
+    z = mouths.open_latents(self.fde, self.lmae, frozen, **given)
+    return z / model_state['latent_stats']['std']
 
   def _source_features(self, frozen, batch):
     """E(x_src) `[B, H/4, W/4, C]`, cached or computed."""

@@ -48,19 +48,21 @@ def encode(
     # Source and frame, then the points of both, if there are any.
     pairs = zip(single, (x.reshape(-1, *x.shape[2:]) for x in given))
     dynamics = fde.apply(
-      _variables(frozen['fde']),
+      module_variables(frozen['fde']),
       *itertools.chain(*pairs),
       method=guides.estimate if points else 'estimate',
     )
-    moments = lmae.apply(_variables(frozen['lmae']), dynamics, method='encode')
+    moments = lmae.apply(
+      module_variables(frozen['lmae']), dynamics, method='encode'
+    )
     return tuple(x.reshape(*frames.shape[:2], *x.shape[1:]) for x in moments)
 
-  return jax.lax.stop_gradient(_over_time(piece, of_frames))
+  return jax.lax.stop_gradient(over_time(piece, of_frames))
 
 
 def encode_source(fde: FDE, frozen: dict, source: jax.Array) -> tuple:
   """Features of `[B, H, W, 3]`, see `FDE.encode`; no gradient."""
-  features = fde.apply(_variables(frozen['fde']), source, method='encode')
+  features = fde.apply(module_variables(frozen['fde']), source, method='encode')
   return jax.lax.stop_gradient(features)
 
 
@@ -77,16 +79,16 @@ def decode(
   """
 
   def piece(z):
-    dynamics = lmae.apply(_variables(frozen['lmae']), z, method='decode')
+    dynamics = lmae.apply(module_variables(frozen['lmae']), z, method='decode')
     images = fde.apply(
-      _variables(frozen['fde']),
+      module_variables(frozen['fde']),
       tuple(jnp.repeat(f, z.shape[1], axis=0) for f in features),
       dynamics.reshape(-1, *dynamics.shape[2:]),
       method='decode',
     )
     return dynamics, images.reshape(*z.shape[:2], *images.shape[1:])
 
-  return _over_time(piece, z)
+  return over_time(piece, z)
 
 
 def channel_moments(
@@ -126,12 +128,12 @@ def channel_moments(
   return mean, jnp.sqrt(variance)
 
 
-def _variables(frozen: dict) -> dict:
+def module_variables(frozen: dict) -> dict:
   """Variables of a module from what an earlier phase hands over."""
   return {'params': frozen['params'], **frozen['model_state']}
 
 
-def _over_time(fn: Callable[[Any], Any], x: Any) -> Any:
+def over_time(fn: Callable[[Any], Any], x: Any) -> Any:
   """Applies `fn` to arrays `[B, T, ...]` in pieces of time, one by one.
 
   The batch stays whole in every piece, so it may be spread over devices.

@@ -55,13 +55,10 @@ def test_the_u_net_agrees():
       source=(1, size, size, 3),
       source_pose=(1, 6),
       source_blink=(1, 2),
-      source_opening=(1,),
-      source_landmarks=(1, 8, 2),
       face_box=(1, 4),
       audio_emb=(1, 2, 320),
       pose=(1, 2, 6),
       blink=(1, 2, 2),
-      opening=(1, 2),
       frame_mask=(1, 2),
     )
     batch = {k: jnp.zeros(shape) for k, shape in shapes.items()}
