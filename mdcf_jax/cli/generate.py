@@ -1,8 +1,14 @@
 """mdcf generate: a portrait and a recording to a talking-head video."""
 
 import argparse
+import functools
+import os
 import resource
 import sys
+from collections.abc import Callable
+
+from mdcf_jax import jobs
+from mdcf_jax.errors import InputError
 
 HELP = 'portrait and recording to a talking-head video'
 
@@ -10,11 +16,23 @@ HELP = 'portrait and recording to a talking-head video'
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the flags of `mdcf generate`."""
   add = parser.add_argument
-  add('--image', required=True, help='portrait: any picture Pillow reads')
-  add('--audio', required=True, help='speech: anything FFmpeg reads')
-  add('--output', required=True, help='video to write (.mp4)')
+  add('--image', help='portrait: any picture Pillow reads')
+  add('--audio', help='speech: anything FFmpeg reads')
+  add('--output', help='video to write (.mp4)')
+  add(
+    '--manifest',
+    metavar='CSV',
+    help='many at once: columns image, audio, output, and any flag below but '
+    'those of weights; what is there already is left out',
+  )
   add('--weights', default='mini', help='mini, or a folder of weights')
   add('--hubert', metavar='PATH', help='HuBERT, for weights trained with it')
+  add(
+    '--interrupted',
+    choices=('remove', 'keep'),
+    default='remove',
+    help='after Ctrl-C: no video (remove), or one of the frames so far (keep)',
+  )
   add(
     '--resolution',
     type=int,
@@ -36,42 +54,104 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-  """Generates the video; prints where it is and how fast it went."""
+  """Generates the videos; prints where they are and how fast it went."""
+  options = {name: getattr(args, name) for name in jobs.OPTIONS}
+
+  @functools.cache
+  def open_pipeline():
+    """When it is needed, and one for all: it loads and compiles once."""
+    _keep_programs()
+    from mdcf_jax.pipeline import Pipeline
+
+    return Pipeline.from_pretrained(args.weights, args.hubert)
+
+  keep = args.interrupted == 'keep'
+  make = functools.partial(_make, open_pipeline, keep=keep)
+  given = [name for name in jobs.FILES if getattr(args, name) is not None]
+  if args.manifest is not None:
+    if given:
+      raise InputError(f'--manifest has the files, --{given[0]} is one of them')
+    todo = jobs.read_jobs(args.manifest, options)
+    there = [job for job in todo if os.path.isfile(job.output)]
+    if len(there) < len(todo):
+      open_pipeline()  # Weights that cannot be used are no fault of a row.
+    made = _make_all(make, [job for job in todo if job not in there])
+    failed = len(todo) - len(there) - made
+    print(f'{made} made, {len(there)} there already, {failed} failed')
+    return 2 if failed else 0
+  missing = [name for name in jobs.FILES if name not in given]
+  if missing:
+    raise InputError(f'--{missing[0]} is missing (or --manifest, for many)')
+  job = jobs.Job(args.image, args.audio, args.output, options)
+  for line in report(make(job)):
+    print(line)
+  return 0
+
+
+def _make_all(make: Callable, todo: list[jobs.Job]) -> int:
+  """Goes on after a job that cannot be done; returns how many were."""
+  made = 0
+  for job in todo:
+    try:
+      timings = make(job)
+    except InputError as error:
+      print(f'mdcf: error: {job.output}: {error}', file=sys.stderr)
+      continue
+    made += 1
+    seconds = sum(timing.seconds for timing in timings.values())
+    print(f'  {timings["frames"].frames} frames in {seconds:.1f} s', flush=True)
+  return made
+
+
+def _make(open_pipeline: Callable, job: jobs.Job, *, keep: bool):
+  """Generates one video, prints where it is, and returns the timings.
+
+  Args:
+    keep: leave a video of the frames so far when it is interrupted.
+  """
   from mdcf_jax import inputs
   from mdcf_jax.media import image as media_image
   from mdcf_jax.media.writer import VideoWriter, check_output
 
-  given = args.image, args.audio, args.pose, args.blink
-  check_output(args.output, given)
-  crop = media_image.parse_crop(args.crop)
-  samples, rate = inputs.read_audio(args.audio)
-  _keep_programs()
-  from mdcf_jax.pipeline import FPS, Pipeline
+  check_output(job.output, job.inputs)
+  crop = media_image.parse_crop(job.options['crop'])
+  samples, rate = inputs.read_audio(job.audio)
+  pipe = open_pipeline()
+  from mdcf_jax.pipeline import FPS
 
-  pipe = Pipeline.from_pretrained(args.weights, args.hubert)
   frames = pipe.stream(
-    args.image,
+    job.image,
     (samples, rate),
-    seed=args.seed,
-    steps=args.steps,
-    sampler=args.sampler,
-    guidance_scale=args.guidance_scale,
-    pose=args.pose,
-    blink=args.blink,
-    crop=crop,
-    resolution=args.resolution,
-    progress=Bars(),
+    **job.options | dict(crop=crop, progress=Bars()),
   )
-  resolution = args.resolution or pipe.resolution
+  resolution = job.options['resolution'] or pipe.resolution
   with VideoWriter(
-    args.output, resolution, FPS, samples, sample_rate=rate
+    job.output, resolution, FPS, samples, sample_rate=rate
   ) as writer:
-    for frame in frames:
-      writer.write(frame)
-  print(args.output)
-  for line in report(pipe.timings):
-    print(line)
-  return 0
+    interrupted = _write(frames, writer, keep)
+  print(job.output, flush=True)
+  if interrupted:
+    raise interrupted
+  return pipe.timings
+
+
+def _write(frames, writer, keep: bool) -> KeyboardInterrupt | None:
+  """Encodes frames while the next are computed.
+
+  Returns:
+    What interrupted it, where that is no reason to lose what is there.
+  """
+  from mdcf_jax.media.background import Background
+
+  try:
+    with Background(writer.write) as write:
+      for frame in frames:
+        write(frame)
+  except KeyboardInterrupt as error:
+    if not keep or not writer.cut():
+      raise
+    return error
+  return None
 
 
 def report(timings) -> list[str]:

@@ -167,6 +167,13 @@ class VideoWriter:
       until = int(self._frames / self._rate * self._audio.rate)
       self._send_audio(min(until, len(self._samples)) - _AAC_SAMPLES)
 
+  def cut(self) -> int:
+    """Leaves out sound after the frames so far; returns their number."""
+    if self._audio is not None:
+      until = int(self._frames / self._rate * self._audio.rate)
+      self._samples = self._samples[:until]
+    return self._frames
+
   def close(self) -> None:
     """Writes what is left and gives the file its name."""
     import av

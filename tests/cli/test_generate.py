@@ -244,3 +244,96 @@ def test_bad_input_as_a_process(case, files, tiny_weights, tmp_path):
   assert done.returncode == 2
   assert done.stderr.count('\n') == 1 and reason in done.stderr
   assert not list(tmp_path.iterdir())
+
+
+def count_frames(path: pathlib.Path) -> int:
+  with av.open(str(path)) as container:
+    return sum(1 for _ in container.decode(video=0))
+
+
+def listed(files, folder, rows):
+  """Command line of a list of (image, audio, output, steps)."""
+  lines = ['image,audio,output,steps']
+  lines += [f'{files / a},{files / b},{c},{d}' for a, b, c, d in rows]
+  path = folder / 'jobs.csv'
+  path.write_text('\n'.join(lines))
+  return ['generate', f'--manifest={path}', '--steps=1', '--weights=tiny']
+
+
+def test_many_at_once(files, loaded, tmp_path, capfd):
+  """After a bad row the others are made, and what is there stays."""
+  (tmp_path / 'older.mp4').write_text('older')
+  command = listed(
+    files,
+    tmp_path,
+    [
+      ('me.png', 'talk.wav', 'one.mp4', 2),
+      ('random.png', 'talk.wav', 'bad.mp4', ''),
+      ('me.png', 'talk.wav', 'older.mp4', ''),
+      ('me.png', 'clip.mp4', 'new/two.mp4', ''),
+      ('me.png', 'talk.wav', 'none.mp4', 0),
+    ],
+  )
+  assert main(command) == 2
+  out, error = capfd.readouterr()
+  assert error.count('mdcf: error: ') == error.count('\n') == 2
+  assert 'random.png' in error and 'steps' in error
+  assert out.splitlines()[-1] == '2 made, 1 there already, 2 failed'
+  made = sorted(path.name for path in tmp_path.rglob('*.mp4'))
+  assert made == ['older.mp4', 'one.mp4', 'two.mp4']
+  assert (tmp_path / 'older.mp4').read_text() == 'older'
+  for name in ('one.mp4', 'new/two.mp4'):
+    assert count_frames(tmp_path / name) == 10
+
+
+def test_a_finished_list_needs_no_weights(files, tmp_path, capfd):
+  (tmp_path / 'one.mp4').write_text('older')
+  command = listed(files, tmp_path, [('me.png', 'talk.wav', 'one.mp4', '')])
+  assert main(command) == 0
+  assert capfd.readouterr().out == '0 made, 1 there already, 0 failed\n'
+
+
+def test_bad_weights_are_told_once(files, tmp_path, capfd):
+  rows = [('me.png', 'talk.wav', f'{i}.mp4', '') for i in range(3)]
+  assert main(listed(files, tmp_path, rows)) == 2
+  assert capfd.readouterr().err.count('\n') == 1
+
+
+@pytest.mark.parametrize(
+  ('flags', 'reason'),
+  [
+    (['--image=a.png', '--audio=a.wav'], '--output is missing'),
+    (['--manifest=jobs.csv', '--image=a.png'], '--image is one of them'),
+    (['--manifest=jobs.csv'], 'not a readable CSV'),
+  ],
+)
+def test_files_come_one_way_or_the_other(flags, reason, capfd):
+  assert main(['generate', *flags]) == 2
+  error = capfd.readouterr().err
+  assert reason in error and error.count('\n') == 1
+
+
+@pytest.mark.parametrize('choice', ['keep', 'remove'])
+def test_interrupted(choice, files, pipe, tmp_path, monkeypatch, capfd):
+  class Interrupted:
+    resolution, timings = pipe.resolution, pipe.timings
+
+    def stream(self, *args, **options):
+      for i, frame in enumerate(pipe.stream(*args, **options)):
+        if i == 7:
+          raise KeyboardInterrupt
+        yield frame
+
+  monkeypatch.setattr(Pipeline, 'from_pretrained', lambda *_: Interrupted())
+  output = tmp_path / 'out.mp4'
+  command = arguments(files, output, 'tiny', interrupted=choice)
+  assert main(command) == 130
+  if choice == 'remove':
+    assert not list(tmp_path.iterdir())
+    return
+  assert list(tmp_path.iterdir()) == [output]
+  assert count_frames(output) == 7
+  with av.open(str(output)) as container:
+    sound = container.streams.audio[0]
+    length = float(sound.duration * sound.time_base)
+  assert abs(length - 7 / 25) < 0.01

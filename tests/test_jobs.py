@@ -1,0 +1,74 @@
+"""The list of videos to generate, and what may be wrong with it."""
+
+import pytest
+
+from mdcf_jax import jobs
+from mdcf_jax.errors import InputError
+
+DEFAULTS = dict(
+  seed=3,
+  steps=20,
+  sampler='ddim',
+  guidance_scale=1.0,
+  pose='still.npy',
+  blink='none',
+  crop='auto',
+  resolution=None,
+)
+
+
+def write(path, text):
+  path.write_text(text, encoding='utf-8')
+  return path
+
+
+def test_rows_have_their_options_and_else_the_defaults(tmp_path):
+  text = (
+    '\ufeffImage,audio, output ,seed,pose,resolution,crop\n'
+    'a.png,a.wav,out/a.mp4,,,,\n'
+    '\n'
+    'b.png,/talk/b.wav,"out/b, 2.mp4",7,nod.csv,512,"1,2,3,3"\n'
+    'c.png,c.wav,c.mp4,,still\n'
+  )
+  first, second, third = jobs.read_jobs(
+    write(tmp_path / 'jobs.csv', text), DEFAULTS
+  )
+  assert first.image == str(tmp_path / 'a.png')
+  assert first.options == DEFAULTS
+  assert second.audio == '/talk/b.wav'
+  assert second.output == str(tmp_path / 'out' / 'b, 2.mp4')
+  changed = dict(seed=7, resolution=512, crop='1,2,3,3')
+  changed |= dict(pose=str(tmp_path / 'nod.csv'))
+  assert second.options == DEFAULTS | changed
+  assert second.inputs == (second.image, second.audio, changed['pose'], 'none')
+  assert third.options == DEFAULTS | dict(pose='still')
+
+
+HEADER = 'image,audio,output'
+
+
+@pytest.mark.parametrize(
+  ('text', 'reason'),
+  [
+    ('', 'no column "image"'),
+    ('image,output\na,b\n', 'no column "audio"'),
+    (HEADER + '\n', 'no rows'),
+    (HEADER + ',colour\na,b,c.mp4,red\n', 'unknown column "colour"'),
+    (HEADER + ',seed,seed\na,b,c.mp4,1,2\n', 'twice'),
+    (HEADER + '\n\na,,c.mp4\n', 'line 3 has no audio'),
+    (HEADER + '\na,b,c.mp4,d\n', 'line 2 has more cells'),
+    (HEADER + ',steps\na,b,c.mp4,many\n', "steps 'many' is not a number"),
+    (HEADER + '\na,b,c.mp4\nd,e,./x/../c.mp4\n', 'line 3: .* written twice'),
+    (HEADER + '\na\0,b,c.mp4\n', 'not a readable CSV'),
+  ],
+)
+def test_wrong_lists_are_refused(text, reason, tmp_path):
+  with pytest.raises(InputError, match=reason):
+    jobs.read_jobs(write(tmp_path / 'jobs.csv', text), DEFAULTS)
+
+
+def test_files_that_are_no_lists_are_refused(tmp_path):
+  (tmp_path / 'noise.csv').write_bytes(bytes(range(256)))
+  for name in ('noise.csv', 'no.csv', '.'):
+    with pytest.raises(InputError, match='not a readable CSV'):
+      jobs.read_jobs(tmp_path / name, DEFAULTS)
