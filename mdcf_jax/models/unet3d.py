@@ -7,7 +7,6 @@ spreading it over devices leaves the frames as they are. Inside, frames are
 folded into the batch: `[B * T, h, w, C]`.
 """
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +21,7 @@ from mdcf_jax.models.layers import (
   Upsample,
   normalise_channels,
 )
+from mdcf_jax.models.pieces import one_by_one
 from mdcf_jax.models.recompute import recompute
 from mdcf_jax.ops import attention
 
@@ -256,6 +256,9 @@ class UNet3D(nn.Module):
     window: frames that a temporal attention sees on each side; None for all.
     norm_over_time: the reference's statistics over T, for its weights.
     remat: recompute blocks in the backward pass to save memory.
+    positions: frames times pixels that a layer works on at a time, to save
+      memory of long clips: frames by themselves, or pixels through all frames.
+      0: all of them, as always with `norm_over_time`.
     dtype: computation dtype; parameters, norms and softmax stay float32.
   """
 
@@ -270,6 +273,7 @@ class UNet3D(nn.Module):
   window: int | None = 40
   norm_over_time: bool = False
   remat: bool = False
+  positions: int = 0
   dtype: Any = jnp.float32
 
   @nn.compact
@@ -307,18 +311,18 @@ class UNet3D(nn.Module):
     heads = dict(
       num_heads=self.num_heads, head_dim=self.head_dim, dtype=self.dtype
     )
-    again = functools.partial(recompute, self.remat)
 
     def block(features, x, name):
       module = ResnetBlock(features, **self._block_kwargs(), name=name)
-      return again(module)(x, frame_mask, time_emb, streams)
+      return self._by_frame(module, x, frame_mask, time_emb, streams)
 
     def pixels(x, name, linear=True):
-      return again(PixelAttention(linear=linear, **heads, name=name))(x)
+      module = PixelAttention(linear=linear, **heads, name=name)
+      return self._by_frame(module, x)
 
     def frames(x, name):
       module = TemporalAttention(window=self.window, **heads, name=name)
-      return again(module)(x, bias_table, frame_mask)
+      return self._by_pixel(module, x, bias_table, frame_mask)
 
     stem = x
     x = frames(x, 'init_temporal')
@@ -330,7 +334,8 @@ class UNet3D(nn.Module):
       x = frames(pixels(x, f'down_{i}_pixels'), f'down_{i}_temporal')
       skips.append(x)
       if i < last:
-        x = SpatialConv(width, 4, 2, dtype=self.dtype, name=f'down_{i}_half')(x)
+        half = SpatialConv(width, 4, 2, dtype=self.dtype, name=f'down_{i}_half')
+        x = self._by_frame(half, x)
     x = block(widths[-1], x, 'mid_block_0')
     x = frames(pixels(x, 'mid_pixels', linear=False), 'mid_temporal')
     x = block(widths[-1], x, 'mid_block_1')
@@ -340,9 +345,29 @@ class UNet3D(nn.Module):
       x = block(width, x, f'up_{i}_block_1')
       x = frames(pixels(x, f'up_{i}_pixels'), f'up_{i}_temporal')
       if i < last:
-        x = Upsample(width, dtype=self.dtype, name=f'up_{i}_double')(x)
+        double = Upsample(width, dtype=self.dtype, name=f'up_{i}_double')
+        x = self._by_frame(double, x)
     x = self._heads(jnp.concatenate([x, stem], axis=-1), frame_mask)
     return x.reshape(b, length, *x.shape[1:])
+
+  def _by_frame(self, module, x, frame_mask=None, *more):
+    """Calls a module that sees frames `[B * T, ...]` by themselves."""
+    given = (x,) if frame_mask is None else (x, frame_mask, *more)
+    if not self.positions or self.norm_over_time:
+      return recompute(self.remat, module)(*given)
+    if frame_mask is not None:
+      given = (x, frame_mask.reshape(-1, 1), *more)
+    size = max(1, self.positions // (x.shape[1] * x.shape[2]))
+    return one_by_one(module, given, size=size)
+
+  def _by_pixel(self, module, x, bias_table, frame_mask):
+    """Calls a module that sees pixels of `[B * T, h, w, C]` by themselves."""
+    if not self.positions:
+      return recompute(self.remat, module)(x, bias_table, frame_mask)
+    size = max(1, self.positions // x.shape[0])
+    row = x.reshape(x.shape[0], 1, -1, x.shape[-1])
+    y = one_by_one(module, (row,), bias_table, frame_mask, size=size, axis=2)
+    return y.reshape(x.shape)
 
   def _first(self, xt: jax.Array, static: jax.Array | None) -> jax.Array:
     """The first convolution, its static part added: `[B * T, h, w, dim]`."""
@@ -386,7 +411,7 @@ class UNet3D(nn.Module):
       block = ResnetBlock(
         self.dim, **self._block_kwargs(), name=f'head_{i}_block'
       )
-      h = recompute(self.remat, block)(x, frame_mask)
+      h = self._by_frame(block, x, frame_mask)
       outputs.append(
         # Zero init: the first prediction is no noise, and the loss is 1.
         nn.Dense(

@@ -97,6 +97,27 @@ def test_drawn_parameters_are_those_of_the_initialisers():
   jax.tree_util.tree_map_with_path(compare, expected, drawn)
 
 
+@pytest.mark.parametrize('positions', [1, 16, 40, 10**6])
+def test_pieces_equal_the_whole(positions):
+  """Of a pixel, of a part of a frame, of some frames that leave a rest."""
+  inputs = tiny_inputs()
+  params = random_params(tiny(), *inputs)
+  mask = jnp.ones((2, 20)).at[1, 13:].set(0)
+  whole, pieces = (
+    jax.jit(tiny(positions=n).apply)(params, *inputs, mask)
+    for n in (0, positions)
+  )
+  np.testing.assert_allclose(pieces, whole, rtol=1e-4, atol=1e-4)
+
+
+def test_pieces_have_the_same_parameters():
+  shapes = [
+    jax.eval_shape(tiny(positions=n).init, jax.random.key(0), *tiny_inputs())
+    for n in (0, 16)
+  ]
+  assert shapes[0] == shapes[1]
+
+
 def gradient(model, params, *inputs):
   def loss(p):
     return jnp.mean(jnp.square(model.apply(p, *inputs) - 1))
