@@ -13,6 +13,7 @@ holds no more than the latents of a long video.
 import contextlib
 import dataclasses
 import functools
+import logging
 import os
 import pathlib
 import time
@@ -27,9 +28,21 @@ from mdcf_jax import inputs, speech, weights
 from mdcf_jax.data.records import AUDIO_ENCODERS
 from mdcf_jax.errors import InputError
 from mdcf_jax.models import sizes
-from mdcf_jax.phases import guides, packed
+from mdcf_jax.phases import packed
+from mdcf_jax.stages import (
+  Call,
+  Options,
+  Plan,
+  Stages,
+  frames_at_once,
+  num_bytes,
+  split,
+)
+
+logger = logging.getLogger(__name__)
 
 FPS = 25
+DTYPES = 'float32', 'bfloat16'
 BUNDLED = {'mini': pathlib.Path(__file__).parent / 'bundled'}
 NAMES = packed.NAMES
 
@@ -91,6 +104,7 @@ class Pipeline:
     variables: name of a phase -> its parameters and statistics, on the device.
     fde, lmae: the auto-encoders as linen modules.
     timings: stage -> Timing of the last generation; 'compile' apart.
+    plan: the memory that it takes on the device, known before it starts.
   """
 
   def __init__(
@@ -98,26 +112,31 @@ class Pipeline:
     config: dict[str, Any],
     variables: dict[str, Any],
     hubert: str | os.PathLike | None = None,
+    dtype: str | None = None,
   ):
     """Takes what `weights.load_config` and `weights.load` return.
 
     Args:
       config, variables: of the weights.
-      hubert: as in `from_pretrained`; read when the first sound comes.
+      hubert, dtype: as in `from_pretrained`; HuBERT is read when the first
+        sound comes.
     """
+    dtype = check_dtype(dtype)
     self.config = config
     self._hubert = hubert
     self.resolution = int(config['resolution'])
     self.timings: dict[str, Timing] = {}
-    self.variables = jax.device_put(variables)
-    self._phases = packed.build_phases(config)
-    self._programs: dict[tuple, Any] = {}
+    self.variables = jax.device_put(_cast(variables, dtype))
+    self.plan: Plan | None = None
+    self._stages = Stages(packed.build_phases(config, dtype))
+    self._memory: dict[tuple, Any] = {}  # What stages take, by their shapes.
 
   @classmethod
   def from_pretrained(
     cls,
     name: str | os.PathLike = 'mini',
     hubert: str | os.PathLike | None = None,
+    dtype: str | None = None,
   ) -> 'Pipeline':
     """Loads weights: 'mini', which comes along, or a folder of them.
 
@@ -125,11 +144,15 @@ class Pipeline:
       name: of the weights.
       hubert: `hubert.safetensors` or a folder with it, for weights that were
         trained on its features; by default the file in their own folder.
+      dtype: 'float32' or 'bfloat16', to keep parameters and to compute in;
+        None is float32 on a CPU, which gains nothing from bfloat16, and else
+        bfloat16. Grids, norms and what is summed stay float32.
 
     Raises:
-      InputError: there is no such folder, a file is missing from it, or a
-        tensor is missing, superfluous or of another shape.
+      InputError: there is no such folder, a file is missing from it, a tensor
+        is missing, superfluous or of another shape, or dtype is neither.
     """
+    dtype = check_dtype(dtype)
     folder = BUNDLED.get(os.fspath(name), pathlib.Path(name))
     if not folder.is_dir():
       raise InputError(
@@ -159,6 +182,7 @@ class Pipeline:
       config,
       {name: weights.load(folder, name, shapes[name]) for name in shapes},
       hubert,
+      dtype,
     )
 
   @functools.cached_property
@@ -168,12 +192,13 @@ class Pipeline:
 
   @property
   def fde(self):
-    return self._phases['fde'].fde
+    return self._stages.phases['fde'].fde
 
   @property
   def lmae(self):
     # Without an auto-encoder there is no such phase.
-    return self._phases.get('lmae', self._phases.get('diffusion')).lmae
+    phases = self._stages.phases
+    return phases.get('lmae', phases.get('diffusion')).lmae
 
   def save_pretrained(self, folder: str | os.PathLike) -> None:
     """Writes the weights as bfloat16 safetensors, and config.json.
@@ -233,7 +258,7 @@ class Pipeline:
     multiple = sizes.resolution_multiple(self.config['model'], NAMES)
     resolution = inputs.check_resolution(resolution, self.resolution, multiple)
     inputs.check_sampling(seed, steps, sampler, guidance_scale)
-    objective = self._phases['diffusion'].objective
+    objective = self._stages.phases['diffusion'].objective
     if sampler == 'ddim-dawn' and objective != 'noise':
       raise InputError(
         "the sampler 'ddim-dawn' is for a diffusion that predicts noise, and "
@@ -248,149 +273,97 @@ class Pipeline:
       source = inputs.read_source(image, crop, resolution)
     pose = inputs.read_motion(pose, source.pose, 'still', total, 'pose')
     blink = inputs.read_motion(blink, source.blink, 'none', total, 'blink')
-    options = dict(
-      steps=steps, sampler=sampler, guidance_scale=float(guidance_scale)
-    )
+    options = Options(steps, sampler, float(guidance_scale))
     motion_rng, sample_rng = jax.random.split(jax.random.key(seed))
     report = progress or (lambda *_: None)
+    conditions = _conditions(source, audio_emb, pose, blink)
+    self.plan = self._plan(conditions, total, resolution, options)
 
     def frames() -> Iterator[np.ndarray]:
-      conditions = self._conditions(source, audio_emb, pose, blink, motion_rng)
-      features, mouth = self._encode(source.image)
-      conditions['opened'] = self._speak(source.image, mouth, conditions)
-      z = self._sample(features, conditions, sample_rng, total, options, report)
+      known = self._move(conditions, motion_rng, total)
+      features, mouth = self._run(
+        'encode', self._stages.encode(self.variables, source.image[None]), 1
+      )
+      speech = self._stages.speech(
+        self.variables, source.image[None], mouth, known
+      )
+      known['opened'] = self._run('speech', speech, total)
+      z = self._sample(features, known, sample_rng, total, options, report)
       yield from self._decode(features, z, report)
 
     return frames()
 
-  def _conditions(self, source, audio_emb, pose, blink, rng):
-    """Returns what steers the diffusion, padded to a bucket of lengths."""
-    total = len(audio_emb)
-    length = bucket_length(total)
-    known = dict(
-      audio_emb=_pad(audio_emb, length),
-      source_pose=source.pose[None],
-      source_blink=source.blink[None],
-      frame_mask=_pad(np.ones(total, np.float32), length),
-    )
-    if pose is None or blink is None:
-      args = self.variables['pbnet'], known, rng
-      program = self._program('motion', self._motion, args)
-      with self._timed('motion', total):
-        made = jax.block_until_ready(program(*args))
-    return known | dict(
-      pose=made[0] if pose is None else _pad(pose, length),
-      blink=made[1] if blink is None else _pad(blink, length),
-      face_box=source.face_box[None],
-    )
+  def _plan(self, conditions, total, resolution, options) -> Plan:
+    """Compiles all stages, and tells what they take."""
+    length = conditions['audio_emb'].shape[1]
+    key = length, resolution, options, frozenset(conditions)
+    if key not in self._memory:
+      with self._timed('compile'):
+        self._memory[key] = self._stages.compile(
+          self._stages.calls(self.variables, conditions, resolution, options)
+        )
+    memory = self._memory[key]
+    plan = Plan(total, resolution, num_bytes(self.variables), memory)
+    free = free_memory()
+    if free is not None and plan.peak - plan.weights > free:
+      logger.warning(
+        '%d frames of %d x %d may take %.1f GiB more, and %.1f GiB are free',
+        *(total, resolution, resolution),
+        *((plan.peak - plan.weights) / 2**30, free / 2**30),
+      )
+    return plan
 
-  def _encode(self, image):
-    """Features of the source `[R, R, 3]` uint8, and where and how open its
-    mouth is."""
-    args = self.variables['fde'], image[None]
-    program = self._program('encode', self._features, args)
-    with self._timed('encode', 1):
-      return jax.block_until_ready(program(*args))
+  def _move(self, conditions, rng, total) -> dict[str, Any]:
+    """Adds pose and blink where they are not given."""
+    if {'pose', 'blink'} <= set(conditions):
+      return dict(conditions)
+    call = self._stages.motion(self.variables, conditions, rng)
+    made = self._run('motion', call, total)
+    return dict(zip(('pose', 'blink'), made)) | conditions
 
-  def _speak(self, image, mouth, conditions):
-    """What the mouth does to the latents, or None where that is not apart."""
-    known = 'audio_emb', 'frame_mask', 'pose', 'source_pose'
-    known = mouth | {name: conditions[name] for name in known}
-    names = 'diffusion', 'lmae', 'fde'
-    args = {n: self.variables.get(n, {}) for n in names}, image[None], known
-    program = self._program('speech', self._opened, args)
-    with self._timed('speech', int(known['frame_mask'].sum())):
-      return jax.block_until_ready(program(*args))
+  def _run(self, stage: str, call: Call, frames: int):
+    """The results of a stage, when they are there."""
+    program = self._stages.program(stage, call)
+    with self._timed(stage, frames):
+      return jax.block_until_ready(program(*call.args))
 
-  def _sample(self, features, conditions, rng, total, options, report):
+  def _sample(self, features, known, rng, total, options, report):
     """Latents `[N, h, w, C]` of all frames, on the host."""
-    phase, steps = self._phases['diffusion'], options['steps']
-    count = _count_at_a_time(steps)
-    params, model_state = _split(self.variables['diffusion'])
-    state = phase.start(features[-1], conditions['frame_mask'], rng)
-    args = params, features[-1], conditions, rng, state, np.int32(0)
-    advance = functools.partial(self._advance, options, count)
-    program = self._program('diffusion', advance, args, *options.items())
-    for first in range(0, steps, count):
-      report('diffusion', first, steps)
-      with self._timed('diffusion', total if first == 0 else 0):
-        state = program(*args[:-2], state, np.int32(first))
-        state = jax.block_until_ready(state)
-    report('diffusion', steps, steps)
-    z = phase.finish(model_state, state, conditions['opened'])
+    phase = self._stages.phases['diffusion']
+    state = phase.start(features[-1], known['frame_mask'], rng)
+    for first in range(0, options.steps, options.at_once):
+      report('diffusion', first, options.steps)
+      call = self._stages.diffusion(
+        *(self.variables, features, known, rng, state),
+        np.int32(first),
+        options,
+      )
+      state = self._run('diffusion', call, total if first == 0 else 0)
+    report('diffusion', options.steps, options.steps)
+    _, model_state = split(self.variables['diffusion'])
+    z = phase.finish(model_state, state, known['opened'])
     return np.asarray(z)[0, :total]
 
   def _decode(self, features, z, report) -> Iterator[np.ndarray]:
     """Yields frames; while the host has one batch the next is computed."""
-    # As much memory at every resolution: 8 frames of 256 pixels, 2 of 512.
-    total, size = len(z), max(1, min(8, 2**19 // features[0].shape[1] ** 2))
-    lmae = self.variables.get('lmae', {})
-    fixed = lmae, self.variables['fde'], features
+    total, size = len(z), frames_at_once(features[0].shape[1])
     z = np.pad(z, [(0, -total % size)] + [(0, 0)] * 3, mode='edge')
-    batches = [z[i : i + size] for i in range(0, len(z), size)]
-    program = self._program('decode', self._images, (*fixed, batches[0]))
+    calls = [
+      self._stages.decode(self.variables, features, z[i : i + size])
+      for i in range(0, len(z), size)
+    ]
+    program = self._stages.program('frames', calls[0])
     report('frames', 0, total)
-    done, ahead = 0, program(*fixed, batches[0])
-    for i in range(len(batches)):
+    done, ahead = 0, program(*calls[0].args)
+    for i in range(len(calls)):
       with self._timed('frames', min(size, total - done)):
         batch = ahead
-        if i + 1 < len(batches):
-          ahead = program(*fixed, batches[i + 1])
+        if i + 1 < len(calls):
+          ahead = program(*calls[i + 1].args)
         images = np.asarray(batch)[: total - done]
       yield from images
       done += len(images)
       report('frames', done, total)
-
-  # The programs that are compiled.
-
-  def _features(self, variables, image):
-    image = _to_signed(image)
-    features = self.fde.apply(variables, image, method='encode')
-    opening, points = jnp.zeros(1), jnp.zeros((1, 8, 2))
-    if self._phases['diffusion'].denoiser.opening:
-      found = self.fde.apply(variables, image, method='regions')
-      opening, points = guides.opening(found), guides.points(found)
-    return features, dict(source_opening=opening, source_landmarks=points)
-
-  def _motion(self, variables, known, rng):
-    return self._phases['pbnet'].sample(*_split(variables), rng=rng, **known)
-
-  def _opened(self, variables, image, known):
-    params, model_state = _split(variables['diffusion'])
-    frozen = {
-      name: dict(zip(('params', 'model_state'), _split(variables[name])))
-      for name in ('fde', 'lmae')
-    }
-    batch = known | dict(source=_to_signed(image))
-    return self._phases['diffusion'].speak(params, model_state, frozen, batch)
-
-  def _advance(self, options, count, params, features, conditions, rng, *at):
-    state, first = at
-    return self._phases['diffusion'].advance(
-      params,
-      state,
-      rng,
-      source_features=features,
-      first=first,
-      count=count,
-      **conditions,
-      **options,
-    )
-
-  def _images(self, lmae, fde, features, z):
-    dynamics = self.lmae.apply(lmae, z, method='decode')
-    images = self.fde.apply(fde, features, dynamics, method='decode')
-    images = jnp.round((images + 1) * 127.5)
-    return jnp.clip(images, 0, 255).astype(jnp.uint8)
-
-  def _program(self, name, function, args, *static):
-    """Returns `function` compiled for the shapes of `args`, once for each."""
-    shapes = jax.tree.map(lambda x: (jnp.shape(x), str(x.dtype)), args[1:])
-    key = name, static, str(shapes)
-    if key not in self._programs:
-      with self._timed('compile'):
-        self._programs[key] = jax.jit(function).lower(*args).compile()
-    return self._programs[key]
 
   @contextlib.contextmanager
   def _timed(self, stage: str, frames: int = 0) -> Iterator[Timing]:
@@ -402,11 +375,6 @@ class Pipeline:
       yield timing
     finally:
       timing.seconds += time.perf_counter() - start
-
-
-def _count_at_a_time(steps: int) -> int:
-  """Steps between two reports: a divisor of all, so that one program does."""
-  return max(n for n in range(1, steps // 10 + 2) if steps % n == 0)
 
 
 def bucket_length(frames: int) -> int:
@@ -422,18 +390,64 @@ def bucket_length(frames: int) -> int:
   return length
 
 
+def _conditions(source, audio_emb, pose, blink) -> dict[str, np.ndarray]:
+  """What is known at first, padded to a bucket of lengths."""
+  length = bucket_length(len(audio_emb))
+  given = {
+    name: _pad(x, length)
+    for name, x in (('pose', pose), ('blink', blink))
+    if x is not None
+  }
+  return given | dict(
+    audio_emb=_pad(audio_emb, length),
+    source_pose=source.pose[None],
+    source_blink=source.blink[None],
+    face_box=source.face_box[None],
+    frame_mask=_pad(np.ones(len(audio_emb), np.float32), length),
+  )
+
+
+def free_memory() -> int | None:
+  """Bytes that are free on the device, None where it does not tell."""
+  stats = jax.devices()[0].memory_stats() or {}
+  if 'bytes_limit' in stats:
+    return stats['bytes_limit'] - stats.get('bytes_in_use', 0)
+  if jax.default_backend() != 'cpu':
+    return None
+  try:
+    lines = pathlib.Path('/proc/meminfo').read_text().splitlines()
+    amounts = dict(line.split(':') for line in lines)
+    return int(amounts['MemAvailable'].split()[0]) * 1024
+  except (OSError, KeyError, ValueError):
+    return None  # Not Linux.
+
+
+def check_dtype(dtype: str | None) -> str:
+  """Returns `dtype`, or what suits the device.
+
+  Raises:
+    InputError: it is neither float32 nor bfloat16.
+  """
+  if dtype is None:
+    return 'float32' if jax.default_backend() == 'cpu' else 'bfloat16'
+  if dtype not in DTYPES:
+    raise InputError(f'dtype {dtype!r} is none of: {", ".join(DTYPES)}')
+  return dtype
+
+
+def _cast(variables, dtype: str):
+  """Parameters in the type to compute in; statistics stay as they are."""
+
+  def cast(params):
+    return jax.tree.map(lambda x: jnp.asarray(x, dtype), params)
+
+  return {
+    name: {k: cast(x) if k == 'params' else x for k, x in phase.items()}
+    for name, phase in variables.items()
+  }
+
+
 def _pad(x: np.ndarray, length: int) -> np.ndarray:
   """Pads `[N, ...]` with zeros to `[1, length, ...]`."""
   pad = [(0, length - len(x))] + [(0, 0)] * (x.ndim - 1)
   return np.pad(x, pad)[None]
-
-
-def _to_signed(image):
-  """uint8 to [-1, 1]."""
-  return image.astype(jnp.float32) / 127.5 - 1
-
-
-def _split(variables):
-  """Returns (params, model_state) as phases take them."""
-  state = {k: v for k, v in variables.items() if k != 'params'}
-  return variables.get('params', {}), state

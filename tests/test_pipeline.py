@@ -97,9 +97,9 @@ def test_bucket_equals_exact_length(pipe, portrait, video, monkeypatch):
 
 
 def test_lengths_of_one_bucket_share_programs(pipe, portrait, video):
-  before = set(pipe._programs)
+  before = set(pipe._stages.compiled)
   pipe(portrait, (speech(0.8), RATE), steps=2)
-  assert set(pipe._programs) == before
+  assert set(pipe._stages.compiled) == before
   assert 'compile' not in pipe.timings
   assert pipe.timings['frames'].frames == 20
 
@@ -280,7 +280,7 @@ def test_the_objective_comes_with_the_weights(
   pipe, portrait, tiny_weights, tmp_path
 ):
   """As `mdcf pack` writes it; weights of old have none, and predict noise."""
-  assert pipe._phases['diffusion'].objective == 'noise'
+  assert pipe._stages.phases['diffusion'].objective == 'noise'
   trained = diffusion.get_config('tiny')
   config = json.loads((tiny_weights / 'config.json').read_text())
   folder = shutil.copytree(tiny_weights, tmp_path / 'weights')
@@ -293,7 +293,7 @@ def test_the_objective_comes_with_the_weights(
     return Pipeline.from_pretrained(folder)
 
   flow = load('flow')
-  assert flow._phases['diffusion'].objective == 'flow'
+  assert flow._stages.phases['diffusion'].objective == 'flow'
   sound = speech(0.2), RATE
   with pytest.raises(InputError, match="objective 'flow': take ddim or dpm"):
     flow.stream(portrait, sound, sampler='ddim-dawn')

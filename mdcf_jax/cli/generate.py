@@ -28,6 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   add('--weights', default='mini', help='mini, or a folder of weights')
   add('--hubert', metavar='PATH', help='HuBERT, for weights trained with it')
   add(
+    '--dtype',
+    choices=('auto', 'float32', 'bfloat16'),
+    default='auto',
+    help='to compute in: auto is float32 on a CPU and else bfloat16',
+  )
+  add(
     '--interrupted',
     choices=('remove', 'keep'),
     default='remove',
@@ -63,7 +69,8 @@ def run(args: argparse.Namespace) -> int:
     _keep_programs()
     from mdcf_jax.pipeline import Pipeline
 
-    return Pipeline.from_pretrained(args.weights, args.hubert)
+    dtype = None if args.dtype == 'auto' else args.dtype
+    return Pipeline.from_pretrained(args.weights, args.hubert, dtype)
 
   keep = args.interrupted == 'keep'
   make = functools.partial(_make, open_pipeline, keep=keep)
@@ -124,7 +131,8 @@ def _make(open_pipeline: Callable, job: jobs.Job, *, keep: bool):
     (samples, rate),
     **job.options | dict(crop=crop, progress=Bars()),
   )
-  resolution = job.options['resolution'] or pipe.resolution
+  print(describe_plan(pipe.plan), file=sys.stderr)
+  resolution = pipe.plan.resolution
   with VideoWriter(
     job.output, resolution, FPS, samples, sample_rate=rate
   ) as writer:
@@ -152,6 +160,16 @@ def _write(frames, writer, keep: bool) -> KeyboardInterrupt | None:
       raise
     return error
   return None
+
+
+def describe_plan(plan) -> str:
+  """Returns a line that tells what a generation takes on the device."""
+  largest = max(plan.stages, key=lambda k: plan.stages[k].beside_weights)
+  return (
+    f'{plan.frames} frames of {plan.resolution} x {plan.resolution}: '
+    f'{plan.peak / 2**30:.2f} GiB on the device, '
+    f'{plan.weights / 2**30:.2f} of weights and most for {largest}'
+  )
 
 
 def report(timings) -> list[str]:

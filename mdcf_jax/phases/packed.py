@@ -9,16 +9,26 @@ from ml_collections import ConfigDict
 from mdcf_jax.phases import PHASES
 
 NAMES = ('fde', 'lmae', 'diffusion', 'pbnet')
+# Of the denoiser, see `UNet3D`: 1024 frames of 8 x 8. More fill no device.
+_POSITIONS = 2**16
 
 
-def build_phases(config: dict[str, Any]) -> dict[str, Any]:
-  """Returns the phases that a `config.json` has weights of, by their names."""
+def build_phases(
+  config: dict[str, Any], dtype: str = 'float32'
+) -> dict[str, Any]:
+  """Returns the phases that a `config.json` has weights of, by their names.
+
+  Args:
+    config: of the weights.
+    dtype: to compute in.
+  """
   settings = dict(
     model=_tuples(config['model']),
     resolution=config['resolution'],
     audio_encoder=config['audio_encoder'],
-    dtype='float32',
+    dtype=dtype,
     remat='none',
+    positions=_POSITIONS,
     perceptual='random',
   )
   return {
