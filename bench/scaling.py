@@ -69,7 +69,7 @@ def main() -> None:
   args = parser.parse_args()
   results = read_cache(args.cache)
   if not args.table:
-    _start_backend(args.topologies)
+    start_backend(args.topologies)
     for case in list_cases(args):
       key = json.dumps(case, sort_keys=True)
       if args.force or key not in results:
@@ -118,7 +118,7 @@ def measure(
     where each device does its part and no other. Of a program that the compiler
     finds too large, the compiler's words.
   """
-  devices = _devices(topology)
+  devices = find_devices(topology)
   found: dict[str, Any] = dict(devices=len(devices))
   found |= dict(kind=devices[0].device_kind, versions=_versions())
   if len(devices) % (fsdp * frames):
@@ -225,7 +225,7 @@ def _shape_bytes(shape: str) -> int:
   return total
 
 
-def _devices(topology: str) -> list[Any]:
+def find_devices(topology: str) -> list[Any]:
   """Devices of a TPU topology, or virtual ones of the CPU."""
   chip, _, shape = topology.partition(':')
   if chip == 'cpu':
@@ -237,7 +237,7 @@ def _devices(topology: str) -> list[Any]:
   )
 
 
-def _start_backend(names: list[str]) -> None:
+def start_backend(names: list[str]) -> None:
   """Chooses the CPU as the device, with as many as the largest of `names`."""
   # The TPU's compiler looks for its machine, and for others that use it.
   for name in ('TPU_SKIP_MDS_QUERY', 'ALLOW_MULTIPLE_LIBTPU_LOAD'):

@@ -48,6 +48,8 @@ SIZES = {
     fde=dict(
       num_regions=10,
       scale=4,
+      # What was outside of the portrait continues it; a border makes streaks.
+      padding='reflection',
       region=dict(block_expansion=8, num_blocks=5, max_features=128),
       background=dict(block_expansion=4, num_blocks=5, max_features=64),
       flow=dict(

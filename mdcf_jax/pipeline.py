@@ -128,7 +128,7 @@ class Pipeline:
     self.timings: dict[str, Timing] = {}
     self.variables = jax.device_put(_cast(variables, dtype))
     self.plan: Plan | None = None
-    self._stages = Stages(packed.build_phases(config, dtype))
+    self._stages = Stages(packed.build_phases(config, dtype), self.resolution)
     self._memory: dict[tuple, Any] = {}  # What stages take, by their shapes.
 
   @classmethod
@@ -284,10 +284,12 @@ class Pipeline:
       features, mouth = self._run(
         'encode', self._stages.encode(self.variables, source.image[None]), 1
       )
-      speech = self._stages.speech(
-        self.variables, source.image[None], mouth, known
-      )
-      known['opened'] = self._run('speech', speech, total)
+      known['opened'] = None
+      if self._stages.opens_mouths:
+        speech = self._stages.speech(
+          self.variables, source.image[None], mouth, known
+        )
+        known['opened'] = self._run('speech', speech, total)
       z = self._sample(features, known, sample_rng, total, options, report)
       yield from self._decode(features, z, report)
 

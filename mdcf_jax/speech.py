@@ -53,6 +53,8 @@ def open_encoder(
       f'audio_encoder {name!r} is none of: {", ".join(AUDIO_ENCODERS)}'
     )
   if name == 'mel':
+    if path is not None:
+      find_file(path)  # Not needed, but a name that is wrong is told.
     return MEL
   if path is None:
     raise InputError(

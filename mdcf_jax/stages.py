@@ -90,8 +90,10 @@ class Stages:
     compiled: (stage, key of a Call) -> program.
   """
 
-  def __init__(self, phases: Mapping[str, Any]):
+  def __init__(self, phases: Mapping[str, Any], resolution: int):
+    """Takes phases, and the pixels of a side that they were trained for."""
     self.phases = phases
+    self.resolution = resolution
     self.compiled: dict[tuple, Any] = {}
 
   def program(self, name: str, call: Call):
@@ -136,8 +138,10 @@ class Stages:
       known = dict(zip(('pose', 'blink'), made)) | known
     calls['encode'] = self.encode(variables, image)
     features, mouth = _shapes(calls['encode'])
-    calls['speech'] = self.speech(variables, image, mouth, known)
-    known['opened'] = _shapes(calls['speech'])
+    known['opened'] = None
+    if self.opens_mouths:
+      calls['speech'] = self.speech(variables, image, mouth, known)
+      known['opened'] = _shapes(calls['speech'])
     phase = self.phases['diffusion']
     state = jax.eval_shape(phase.start, features[-1], known['frame_mask'], rng)
     calls['diffusion'] = self.diffusion(
@@ -146,6 +150,11 @@ class Stages:
     z = struct((frames_at_once(resolution), *state.xt.shape[2:]), jnp.float32)
     calls['frames'] = self.decode(variables, features, z)
     return calls
+
+  @property
+  def opens_mouths(self) -> bool:
+    """Whether what the mouth does to latents is a stage of its own."""
+    return self.phases['diffusion'].denoiser.opening
 
   def motion(self, variables, known, rng) -> Call:
     """(pose `[1, T, 6]`, blink `[1, T, 2]`) of what is heard."""
@@ -159,7 +168,7 @@ class Stages:
     return Call(self._encode, (variables['fde'], image), 1)
 
   def speech(self, variables, image, mouth, known) -> Call:
-    """What the mouth does to the latents, None where that is not apart."""
+    """What the mouth does to the latents, with `opens_mouths`."""
     names = 'audio_emb', 'frame_mask', 'pose', 'source_pose'
     known = mouth | {name: known[name] for name in names}
     used = {n: variables.get(n, {}) for n in ('diffusion', 'lmae', 'fde')}
@@ -191,11 +200,17 @@ class Stages:
   def _encode(self, variables, image):
     phase, image = self.phases['diffusion'], _to_signed(image)
     features = phase.fde.apply(variables, image, method='encode')
-    opening, points = jnp.zeros(1), jnp.zeros((1, 8, 2))
-    if phase.denoiser.opening:
-      found = phase.fde.apply(variables, image, method='regions')
-      opening, points = guides.opening(found), guides.points(found)
-    return features, dict(source_opening=opening, source_landmarks=points)
+    if not self.opens_mouths:
+      return features, {}
+    # Regions are found in pictures of the size that they were learnt from.
+    size = 1, self.resolution, self.resolution, 3
+    found = phase.fde.apply(
+      variables, jax.image.resize(image, size, 'linear'), method='regions'
+    )
+    return features, dict(
+      source_opening=guides.opening(found),
+      source_landmarks=guides.points(found),
+    )
 
   def _speech(self, variables, image, known):
     params, model_state = split(variables['diffusion'])

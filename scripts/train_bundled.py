@@ -48,8 +48,7 @@ class Stage:
   pictures: bool = True
 
 
-# What openings are learnt from, and what the rest of the denoiser has to be of
-# the size of.
+# What openings are learnt from, and what pictures are drawn of on the way.
 HEARD = (
   *('audio_emb', 'opening', 'frame_mask', 'pose', 'blink', 'face_box'),
   *('source', 'source_pose', 'source_blink', 'source_opening'),

@@ -110,6 +110,8 @@ def test_other_weights_are_other_work(tiny_hubert):
 def test_wrong_weights_are_errors(tiny_hubert):
   with pytest.raises(InputError, match="'foo' is none of: mel, hubert-base"):
     speech.open_encoder('foo')
+  with pytest.raises(InputError, match='nowhere: no such weights'):
+    speech.open_encoder('mel', 'nowhere')
   with pytest.raises(InputError, match='hubert-large need its weights'):
     speech.open_encoder('hubert-large')
   with pytest.raises(InputError, match='is hubert-base; features of hubert-l'):

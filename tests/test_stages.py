@@ -9,6 +9,7 @@ import pytest
 from mdcf_jax import InputError, pipeline, stages
 from mdcf_jax.metrics.psnr import psnr
 from mdcf_jax.pipeline import Pipeline
+from tests.tiny_model import write_tiny_weights
 
 RATE = 16000
 PORTRAIT = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
@@ -27,7 +28,7 @@ def test_nothing_is_compiled_while_it_runs(pipe):
   frames = pipe.stream(PORTRAIT, sound(12), steps=2)
   compiled, plan = set(pipe._stages.compiled), pipe.plan
   assert (plan.frames, plan.resolution) == (12, 64)
-  names = {'motion', 'encode', 'speech', 'diffusion', 'frames'}
+  names = {'motion', 'encode', 'diffusion', 'frames'}
   assert {name for name, _ in compiled} == set(plan.stages) == names
   assert len(list(frames)) == 12
   assert set(pipe._stages.compiled) == compiled
@@ -92,3 +93,17 @@ def test_bfloat16_is_nearly_the_same(pipe, tiny_weights):
 def test_other_types_are_refused(tiny_weights):
   with pytest.raises(InputError, match='float16.* none of: float32, bfloat16'):
     Pipeline.from_pretrained(tiny_weights, dtype='float16')
+
+
+def test_mouths_that_are_apart_are_a_stage(tmp_path):
+  """They follow the sound, at every length of padding and every size."""
+  pipe = Pipeline.from_pretrained(write_tiny_weights(tmp_path, opening=True))
+  options = dict(steps=1, pose='still', blink='none')
+  samples, rate = sound(20)
+  first = pipe(PORTRAIT, (samples, rate), **options).frames
+  assert pipe.timings['speech'].frames == 20
+  assert pipe.plan.stages['speech'].results == 24 * 2 * 2 * 4 * 4  # Of z.
+  louder = pipe(PORTRAIT, (5 * samples, rate), **options).frames
+  assert (first != louder).any()
+  large = pipe(PORTRAIT, (samples, rate), resolution=128, **options).frames
+  assert large.shape == (20, 128, 128, 3)

@@ -16,10 +16,13 @@ def write_tiny_weights(
   size: str = 'tiny',
   resolution: int = 64,
   audio_encoder: str = 'mel',
+  opening: bool = False,
 ) -> pathlib.Path:
   """Writes random weights; no tensor is without effect."""
+  model = dict(models.SIZES[size])
+  model['denoiser'] = model['denoiser'] | dict(opening=opening)
   config = dict(
-    model=models.SIZES[size],
+    model=model,
     resolution=resolution,
     audio_encoder=audio_encoder,
     phases={name: {} for name in packed.NAMES},

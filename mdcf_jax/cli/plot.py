@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import math
 import os
 import pathlib
@@ -15,6 +16,8 @@ import numpy as np
 from mdcf_jax.errors import InputError
 from mdcf_jax.media.writer import check_output
 from mdcf_jax.training import curves
+
+logger = logging.getLogger(__name__)
 
 HELP = 'the curves of training runs as a picture'
 
@@ -86,14 +89,31 @@ def run(args: argparse.Namespace) -> None:
   if args.output is None and len(found) > 1:
     raise InputError('several runs in one picture need --output FILE.png')
   runs = list(dict.fromkeys(run for group in found.values() for run in group))
+  known = _read(runs)
+  runs = list(known)
   if args.output is None:
     jobs = {run / 'curves.png': [run] for run in runs}
   else:
     jobs = {pathlib.Path(args.output): runs}
   for output, together in jobs.items():
-    read = zip(_labels(together), map(curves.read, together))
+    read = zip(_labels(together), (known[run] for run in together))
     write(dict(read), output, args.smoothing)
     sys.stdout.write(f'{output}\n')
+
+
+def _read(runs: Sequence[Any]) -> dict[Any, Mapping[str, curves.Curve]]:
+  """Curves of the runs that have any; without one, the reason is an error."""
+  known = {}
+  for run in runs:
+    try:
+      known[run] = curves.read(run)
+    except InputError as error:
+      if len(runs) == 1:
+        raise
+      logger.warning('%s: left out', error)
+  if not known:
+    raise InputError('none of these runs has curves')
+  return known
 
 
 def write(

@@ -121,7 +121,7 @@ def random_window(
   Returns:
     `audio_emb` `[T, D]`, `pose` `[T, 6]`, `blink` `[T, 2]`, `frame_mask`
     `[T]`, `face_box` `[4]` (the source's), `mouth_box` `[T, 4]`, `opening`
-    `[T]` (gap of the inner lips over the height of `face_box`), `landmarks`
+    `[T]` (gap of the inner lips over the height of the face), `landmarks`
     `[T, 8, 2]`; the source's `source_pose` `[6]`, `source_blink` `[2]`,
     `source_opening` `[]`, `source_landmarks` `[8, 2]`; `waveform` `[T * 640]`
     in [-1, 1]; with
@@ -249,11 +249,15 @@ def smooth(track: np.ndarray, deviation: float) -> np.ndarray:
 
 
 def _opening(record: Mapping[str, Any], source: int) -> np.ndarray:
-  """Gap between the inner lips over the height of the source's face, `[N]`."""
+  """Gap between the inner lips over the height of the face, `[N]`.
+
+  The height is that of the source's box, as near as the head is in each frame:
+  an opening jaw does not change it.
+  """
   upper, lower = np.moveaxis(record['landmarks'][:, :2], 1, 0)
-  box = record['face_box'][source]
-  gap = np.linalg.norm(upper - lower, axis=-1)
-  return gap / max(box[3] - box[1], MIN_FACE)
+  box, size = record['face_box'][source], record['pose'][:, 5]
+  height = max(box[3] - box[1], MIN_FACE) * np.exp(size - size[source])
+  return np.linalg.norm(upper - lower, axis=-1) / height
 
 
 def random_crop(

@@ -28,7 +28,7 @@ from mdcf_jax.ops.boxes import box_coverage
 STREAMS = ('audio', 'pose', 'blink')
 # Of the gap between talking lips over the height of the face.
 OPENING_MEAN, OPENING_DEVIATION = 0.045, 0.03
-OPENING_MAX = 0.12  # Few go further; beyond, a denoiser tears the chin.
+OPENING_MAX = 0.12  # Few go further; beyond, flow tears the chin.
 # What makes this module the public one.
 REFERENCE = dict(
   latent_channels=3,

@@ -73,7 +73,11 @@ def loss_terms(
 def conditions(
   source_features: jax.Array, batch: dict, opened: jax.Array | None
 ) -> dict:
-  """Arguments of `Denoiser.condition`: changes of pose, blink and opening."""
+  """Arguments of `Denoiser.condition`: changes of pose and blink, and others.
+
+  `opened`: what the mouth's opening changes of standardised latents
+  `[B, T, h, w, C]`, or None where that is not apart.
+  """
   return dict(
     source_features=source_features,
     audio_emb=batch['audio_emb'],

@@ -5,7 +5,8 @@ posterior of the frozen LMAE (equation 4) on dynamics that the frozen FDE
 estimates between the source and each frame; both are used as they are, without
 gradient. Latents are standardised channel by channel, because noise schedules
 assume unit variance. With `Denoiser.opening` they are what is left when the
-change by the mouth's opening is taken from them, see `mouths`.
+change by the mouth's opening is taken from them, in the same units; see
+`mouths`.
 """
 
 import dataclasses
@@ -17,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from mdcf_jax.errors import InputError
-from mdcf_jax.models.denoiser import Denoiser
+from mdcf_jax.models.denoiser import OPENING_MAX, Denoiser
 from mdcf_jax.models.fde import FDE
 from mdcf_jax.models.layers import draw_params
 from mdcf_jax.models.lmae import LMAE, Identity, build_lmae, sample_posterior
@@ -75,6 +76,8 @@ class DiffusionPhase:
     objectives.make_objective(self.objective)  # Or an error.
     if self.teacher_forcing:
       guides.check(self.fde)
+    if self.denoiser.opening:
+      guides.check(self.fde, 'model.denoiser.opening')
     if self.opening_weight and not self.denoiser.opening:
       raise InputError(
         'loss.opening_weight is set, and model.denoiser.opening is not: the '
@@ -232,7 +235,7 @@ class DiffusionPhase:
 
     Returns:
       `[B, T, h, w, C]` in standard deviations, or None where the denoiser
-      knows of no openings.
+      knows of no openings. Guidance does not reach it.
     """
     if not self.denoiser.opening:
       return None
@@ -242,7 +245,10 @@ class DiffusionPhase:
       batch['frame_mask'],
       method='speak',
     )
-    return self._opened(model_state, frozen, batch | dict(opening=opening))
+    # What is no mouth may look as open as one likes.
+    widest = jnp.minimum(batch['source_opening'], OPENING_MAX)
+    batch = batch | dict(opening=opening, source_opening=widest)
+    return self._opened(model_state, frozen, batch)
 
   def start(
     self, source_features: jax.Array, frame_mask: jax.Array, rng: jax.Array

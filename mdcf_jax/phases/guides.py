@@ -73,8 +73,9 @@ def regions(landmarks: jax.Array) -> dict[str, jax.Array]:
 
 
 def _eyes(points: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Distance `[B, 1, 1]` of the eyes, at least a little, and the axes of the
-  face `[B, 2, 2]`: along their line and down from it, as columns."""
+  """Distance `[B, 1, 1]` of the eyes in the units of the points, at least a
+  little, and the axes of the face `[B, 2, 2]`: along their line and down from
+  it, as columns."""
   across = points[:, _EYES[1]] - points[:, _EYES[0]]
   distance = jnp.maximum(jnp.linalg.norm(across, axis=-1), 0.05)[:, None, None]
   x = across / jnp.linalg.norm(across + 1e-6, axis=-1, keepdims=True)
@@ -111,11 +112,14 @@ def points(found: dict[str, jax.Array]) -> jax.Array:
   return (shift + 1) / 2
 
 
-def check(fde: FDE) -> None:
-  """Raises InputError unless `fde` has as many regions as are guided."""
+def check(fde: FDE, setting: str = 'loss.teacher_forcing') -> None:
+  """Raises InputError unless `fde` has as many regions as are guided.
+
+  `setting` is what asks for them.
+  """
   if fde.num_regions != len(_SPREAD):
     raise InputError(
-      f'loss.teacher_forcing guides {len(_SPREAD)} regions, '
+      f'{setting} guides {len(_SPREAD)} regions, '
       f'model.fde.num_regions is {fde.num_regions}'
     )
 
@@ -141,7 +145,13 @@ def dynamics(
   return fde.dynamics(source, *guided, background, train=train)['dynamics']
 
 
-def opened(landmarks: jax.Array, by: float) -> jax.Array:
+def middle(landmarks: jax.Array) -> jax.Array:
+  """Between eyes and chin: `[B, 2]` in the units of `landmarks [B, 8, 2]`."""
+  eyes = jnp.mean(landmarks[:, _EYES[0] : _EYES[1] + 1], axis=1)
+  return (eyes + landmarks[:, _CHIN]) / 2
+
+
+def open_mouth(landmarks: jax.Array, by: float) -> jax.Array:
   """Guide points `[B, 8, 2]` of a mouth open further by `by` face heights."""
   distance, axes = _eyes(landmarks)
   moves = jnp.einsum('bij,nj->bni', axes, jnp.array(_OPENED))
@@ -163,7 +173,7 @@ def opening_dynamics(
   """
   still = jnp.broadcast_to(jnp.eye(3), (len(source), 3, 3))
   shut, wide = (
-    dynamics(fde, source, landmarks, opened(landmarks, by), still)
+    dynamics(fde, source, landmarks, open_mouth(landmarks, by), still)
     for by in (-_STEP, _STEP)
   )
   return (shut + wide) / 2, (wide - shut) / (2 * _STEP)

@@ -45,13 +45,16 @@ def open_latents(
     fde_variables, source, source_landmarks, method=guides.opening_dynamics
   )
 
+  pivot = 2 * guides.middle(source_landmarks) - 1
+  lmae = lmae.clone(dtype=jnp.float32)  # A small difference of two.
+
   def encode(dynamics):
     return lmae.apply(lmae_variables, dynamics, method='encode')[0]
 
   def piece(given):
-    pose, further = given
-    moved = follow_head(change, source_pose, pose)
-    return encode(rest[:, None] + further[..., None, None, None] * moved)
+    poses, by = given
+    moved = follow_head(change, pivot, source_pose, poses)
+    return encode(rest[:, None] + by[..., None, None, None] * moved)
 
   further = opening - source_opening[:, None]
   opened = latent_space.over_time(piece, (pose, further))
@@ -59,13 +62,15 @@ def open_latents(
 
 
 def follow_head(
-  image: jax.Array, source_pose: jax.Array, pose: jax.Array
+  image: jax.Array, pivot: jax.Array, source_pose: jax.Array, pose: jax.Array
 ) -> jax.Array:
-  """Moves, turns and enlarges images in their plane as heads do.
+  """Moves, turns and enlarges square images in their plane as heads do.
 
   Args:
     image: `[B, H, W, C]`, of heads in the pose `source_pose [B, 6]`; zeros come
       from outside of it.
+    pivot: `[B, 2]`, (x, y) in [-1, 1] of the middle of the head. Of a picture
+      whose pose is a guess it is known better.
     pose: `[B, T, 6]`, see `FaceTrack.pose`; yaw and pitch do not count.
 
   Returns:
@@ -79,9 +84,11 @@ def follow_head(
   turn = jnp.stack([cos, -sin, sin, cos], axis=-1)
   turn = turn.reshape(*angle.shape, 2, 2)
   turn *= jnp.exp(source_pose[..., 5] - pose[..., 5])[..., None, None]
-  away = identity_grid(height, width) - pose[..., None, None, 3:5]
+  shift = (pose - source_pose)[..., None, None, 3:5]
+  pivot = pivot[:, None, None, None]
+  away = identity_grid(height, width) - shift - pivot
   grid = jnp.einsum('btij,bthwj->bthwi', turn, away, precision='highest')
-  grid += source_pose[..., None, None, 3:5]
+  grid += pivot
 
   def move(image, grid):
     return warp(image[None], grid, padding='zeros')

@@ -78,8 +78,6 @@ def variable_shapes(
     source=(size, size, 3),
     driving=(size, size, 3),
     mouth_box=(length, 4),
-    opening=(length,),
-    landmarks=(length, 8, 2),
     z_mean=z,
     z_logvar=z,
     audio_emb=(length, audio_dim),
@@ -87,8 +85,6 @@ def variable_shapes(
     blink=(length, 2),
     source_pose=(6,),
     source_blink=(2,),
-    source_opening=(),
-    source_landmarks=(8, 2),
     face_box=(4,),
     frame_mask=(length,),
   )

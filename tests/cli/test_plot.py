@@ -41,6 +41,16 @@ def test_a_picture_for_each_run_of_a_folder(runs, capsys):
   assert all(_is_drawn(path) for path in written)
 
 
+def test_runs_without_curves_are_left_out(runs, capsys):
+  (runs / 'lmae' / 'scalars.jsonl').write_text('')
+  assert cli.main(['plot', str(runs)]) == 0
+  written = capsys.readouterr().out.split()
+  assert written == [str(runs / 'fde' / 'curves.png')]
+  (runs / 'fde' / 'scalars.jsonl').write_text('')
+  assert cli.main(['plot', str(runs)]) == 2
+  assert 'none of these runs has curves' in capsys.readouterr().err
+
+
 def test_several_runs_in_one_picture(runs, tmp_path):
   output = tmp_path / 'new' / 'both.png'
   names = [str(runs / name) for name in ('fde', 'lmae')]

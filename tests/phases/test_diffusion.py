@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,7 @@ class FakeFDE(nn.Module):
   """Dynamics are the difference of two small pictures."""
 
   scale: int = 4
+  num_regions: int = 10
 
   def setup(self):
     self.gain = self.param('gain', nn.initializers.ones, ())
@@ -56,6 +58,7 @@ class FakeLMAE(nn.Module):
 
   latent_channels: int = 4
   factor: int = 2
+  dtype: Any = jnp.float32
 
   def setup(self):
     self.gain = self.param('gain', nn.initializers.ones, ())
@@ -394,6 +397,13 @@ def test_predicted_clips_say_what_is_heard():
   assert not np.allclose(
     run(params, state, FROZEN, less, rng)['z'], z, atol=1e-4
   )
+
+
+def test_openings_need_regions_of_guide_points():
+  few = FakeFDE(num_regions=6)
+  make_phase(opening=True)
+  with pytest.raises(InputError, match='denoiser.opening guides 10 regions'):
+    dataclasses.replace(make_phase(opening=True), fde=few)
 
 
 def test_without_openings_nothing_is_apart():

@@ -9,8 +9,6 @@ from mdcf_jax.models.lmae import Identity
 from mdcf_jax.phases import guides, latent_space, mouths
 from tests.phases.test_guides import FACE, setup
 
-POSE = np.zeros(6, np.float32)
-
 
 def turned(yaw=0, pitch=0, roll=0, x=0, y=0, s=0):
   return jnp.float32([yaw, pitch, roll, x, y, s])
@@ -35,17 +33,39 @@ def blob(x, y, size=33):
   ],
 )
 def test_pictures_follow_the_head(pose, at):
+  # Of a source that is not upright, and whose pose is said to be elsewhere.
+  source = turned(roll=10, x=0.3, y=0.2, s=-0.5)
   moved = mouths.follow_head(
-    blob(0.5, 0.25), jnp.asarray(POSE)[None], pose[None, None]
+    blob(0.5, 0.25),
+    jnp.zeros((1, 2)),
+    source[None],
+    (source + pose)[None, None],
   )
   assert moved.shape == (1, 1, 33, 33, 1)
   peak = np.unravel_index(np.argmax(moved[0, 0, ..., 0]), (33, 33))
   np.testing.assert_allclose(np.array(peak[::-1]) / 16 - 1, at, atol=0.04)
 
 
+def test_heads_turn_about_their_middle():
+  """Each of a batch about its own, and every frame from the source."""
+  middle = jnp.float32([[0.5, 0.25], [-0.25, 0.0]])
+  image = jnp.concatenate([blob(0.5, 0.25), blob(-0.25, 0.0)])
+  pose = jnp.stack([turned(roll=30), turned(s=0.4), turned()])
+  source = jnp.stack([turned(), turned()])
+  moved = mouths.follow_head(image, middle, source, jnp.stack([pose, pose]))
+  for i in range(2):
+    for t in range(3):
+      peak = np.unravel_index(np.argmax(moved[i, t, ..., 0]), (33, 33))
+      place = np.array(peak[::-1]) / 16 - 1
+      np.testing.assert_allclose(place, middle[i], atol=0.04)
+
+
 def test_what_comes_from_outside_is_nothing():
   moved = mouths.follow_head(
-    jnp.ones((1, 33, 33, 1)), jnp.asarray(POSE)[None], turned(x=1)[None, None]
+    jnp.ones((1, 33, 33, 1)),
+    jnp.zeros((1, 2)),
+    turned()[None],
+    turned(x=1)[None, None],
   )
   np.testing.assert_allclose(moved[0, 0, :, :16], 0, atol=1e-6)
   np.testing.assert_allclose(moved[0, 0, :, 17:], 1, atol=1e-6)
@@ -87,17 +107,14 @@ def test_latents_change_as_flow_of_parting_lips_does():
 
   fde, variables, images = setup()
   points = jnp.float32(FACE[None])
+  moved = [guides.open_mouth(points, by) for by in (-0.03, 0.03)]
   still = jnp.eye(3)[None]
   one, two = jax.jit(
-    lambda variables, *points: [
-      fde.apply(
-        variables, images[:1], points[0], p, still, method=guides.dynamics
-      )
-      for p in points[1:]
+    lambda variables, *driven: [
+      fde.apply(variables, images[:1], points, p, still, method=guides.dynamics)
+      for p in driven
     ]
-  )(
-    variables, points, guides.opened(points, -0.03), guides.opened(points, 0.03)
-  )
+  )(variables, *moved)
   expected = Identity().encode(two)[0] - Identity().encode(one)[0]
   np.testing.assert_allclose(z[:, 6], expected, atol=1e-4)
   # The lower lip comes from further up, and the upper from further down.
