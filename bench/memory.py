@@ -84,11 +84,13 @@ def build(args: argparse.Namespace) -> tuple[Any, Stages, dict]:
     InputError: the config's resolution is not one that its model can take.
   """
   config = diffusion.get_config(args.variant)
+  model = config.model.to_dict()
+  names = [n for n in packed.NAMES if sizes.has_weights(model, n)]
   described = dict(
-    model=config.model.to_dict(),
+    model=model,
     resolution=config.resolution,
     audio_encoder=args.audio,
-    phases={name: {} for name in packed.NAMES},
+    phases={name: {} for name in names},
   )
   multiple = sizes.resolution_multiple(described['model'], packed.NAMES)
   if config.resolution % multiple:
