@@ -8,6 +8,7 @@ import pytest
 ALLOWED = {
   'errors': (),
   'visualize': (),
+  'jobs': ('errors',),
   'inputs': ('errors', 'media', 'data', 'ops', 'speech', 'weights'),
   'speech': ('errors', 'data', 'models', 'weights'),
   'ops': ('ops',),
@@ -28,6 +29,7 @@ ALLOWED = {
   'training.latents': None,
   'training.samples': ('training', 'visualize', 'media', 'errors'),
   'training.normalisation': ('training', 'weights', 'data', 'errors'),
+  'stages': ('phases',),
   'pipeline': None,
   'cli': None,
 }
