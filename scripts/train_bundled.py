@@ -261,6 +261,8 @@ def train(args: argparse.Namespace, stage: Stage) -> None:
     )
     flags['data.cache_latents'] = True
     flags['data.latents'] = args.workdir / f'latents-{digest}'
+  if stage.phase == 'diffusion':
+    flags['model.denoiser.opening'] = True  # `tiny` does without elsewhere.
   flags |= stage.settings
   if args.steps:
     flags['total_steps'] = min(args.steps, flags.get('total_steps', args.steps))

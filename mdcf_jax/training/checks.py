@@ -183,6 +183,7 @@ def _check_loss(config: Any) -> None:
   if objective not in OBJECTIVES:
     raise _wrong('loss.objective', objective, f'one of {", ".join(OBJECTIVES)}')
   starts = config.init_from.weights or config.calibration_batches
+  starts = starts or not config.loss.get('noise_weight', 1)
   if config.phase == 'diffusion' and not starts and _has_latents(config):
     words = 'at least 1 without config.init_from.weights: latents have no units'
     raise _wrong('calibration_batches', 0, words)

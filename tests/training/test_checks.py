@@ -153,6 +153,9 @@ def test_latents_have_units():
     make('diffusion', **nothing, **{'init_from.weights': 'x'})
   )
   checks.check_config(make('diffusion', 'tiny,identity'))
+  # Openings alone are learnt without any.
+  alone = {'loss.noise_weight': 0.0, 'loss.opening_weight': 1.0}
+  checks.check_config(make('diffusion', **nothing, **alone))
 
 
 def test_weights_of_something_else_are_no_start(tiny_weights, tmp_path):
