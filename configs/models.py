@@ -35,6 +35,7 @@ SIZES = {
       window=40,
       stem_features=256,
       audio_features=256,
+      opening=False,
     ),
     pbnet=dict(
       latent_dim=256,
@@ -138,6 +139,7 @@ SIZES = {
       stem_features=16,
       audio_features=16,
       audio_layers=2,
+      opening=False,
     ),
     pbnet=dict(
       latent_dim=8,
