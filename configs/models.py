@@ -35,7 +35,6 @@ SIZES = {
       window=40,
       stem_features=256,
       audio_features=256,
-      opening=False,
     ),
     pbnet=dict(
       latent_dim=256,
