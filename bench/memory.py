@@ -56,7 +56,7 @@ def main() -> None:
   print(f'{args.variant}, {args.dtype}, {args.device}, jax {jax.__version__}')
   if args.audio != 'mel':
     size = hubert_bytes(args.audio)
-    print(f'{args.audio} while it hears, and then freed: {_gib(size)} GiB')
+    print(f'weights of {args.audio}, only while it hears: {_gib(size)} GiB')
   print(f'\n| frames | weights | {" | ".join(STAGES)} | peak, GiB |')
   print('|---' * (len(STAGES) + 3) + '|')
   try:

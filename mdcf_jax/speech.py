@@ -88,7 +88,7 @@ def open_hubert(path: str | os.PathLike) -> AudioFeatures:
   waveform = jax.ShapeDtypeStruct((1, hubert.SAMPLE_RATE), np.float32)
   like = jax.eval_shape(module.init, jax.random.key(0), waveform)
   weights.check_tensors(path, variables, like)
-  variables = jax.device_put(variables)
+  # On the host: the device has them only while a recording is heard.
   return AudioFeatures(
     name, functools.partial(hubert.encode, module, variables)
   )

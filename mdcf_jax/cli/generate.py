@@ -78,13 +78,13 @@ def run(args: argparse.Namespace) -> int:
   if args.manifest is not None:
     if given:
       raise InputError(f'--manifest has the files, --{given[0]} is one of them')
-    todo = jobs.read_jobs(args.manifest, options)
-    there = [job for job in todo if os.path.isfile(job.output)]
-    if len(there) < len(todo):
+    rows = jobs.read_jobs(args.manifest, options)
+    new = [job for job in rows if not os.path.isfile(job.output)]
+    if new:
       open_pipeline()  # Weights that cannot be used are no fault of a row.
-    made = _make_all(make, [job for job in todo if job not in there])
-    failed = len(todo) - len(there) - made
-    print(f'{made} made, {len(there)} there already, {failed} failed')
+    made = _make_all(make, new)
+    there, failed = len(rows) - len(new), len(new) - made
+    print(f'{made} made, {there} there already, {failed} failed')
     return 2 if failed else 0
   missing = [name for name in jobs.FILES if name not in given]
   if missing:
@@ -95,10 +95,10 @@ def run(args: argparse.Namespace) -> int:
   return 0
 
 
-def _make_all(make: Callable, todo: list[jobs.Job]) -> int:
+def _make_all(make: Callable, rows: list[jobs.Job]) -> int:
   """Goes on after a job that cannot be done; returns how many were."""
   made = 0
-  for job in todo:
+  for job in rows:
     try:
       timings = make(job)
     except InputError as error:
