@@ -13,6 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from einops import rearrange
 
 from mdcf_jax.models.recompute import recompute
 from mdcf_jax.ops import resize
@@ -115,9 +116,11 @@ class Perceptual(nn.Module):
     pred, target = (pred + 1) / 2, jax.lax.stop_gradient(target + 1) / 2
     total = 0.0
     for factor in FACTORS[self.kind]:
-      # One pass for both: the batch is what a small image lacks.
-      both = jnp.concatenate([pred, target])
+      # One pass for both: the batch is what a small image lacks. Side by side,
+      # so that a batch over several devices stays where it is.
+      both = rearrange([pred, target], 'two b h w c -> (b two) h w c')
       for features in network(resize.antialias_downsample(both, factor)):
-        a, b = jnp.split(features.astype(jnp.float32), 2)
+        features = features.astype(jnp.float32)
+        a, b = rearrange(features, '(b two) h w c -> two b h w c', two=2)
         total += jnp.mean(jnp.abs(a - b), axis=(1, 2, 3))
     return total
