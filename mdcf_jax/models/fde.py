@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from flax.core import FrozenDict
 
 from mdcf_jax.models.generator import Generator
-from mdcf_jax.models.hourglass import Encoder, Hourglass, conv
+from mdcf_jax.models.hourglass import Conv, Encoder, Hourglass
 from mdcf_jax.ops import pose, resize
 from mdcf_jax.ops.warp import identity_grid, warp
 
@@ -60,7 +60,7 @@ class RegionPredictor(nn.Module):
       self.remat,
       name='predictor',
     )(x, train=train)
-    logits = conv(self.num_regions, 7, jnp.float32, 'regions')(x)
+    logits = Conv(self.num_regions, 7, name='regions')(x)
     logits = logits / self.temperature
     heatmap = jax.nn.softmax(logits, axis=(1, 2))
     shift, covar = pose.moments(heatmap)
@@ -151,17 +151,17 @@ class FlowPredictor(nn.Module):
     mask = jax.nn.softmax(mask, axis=-1)
     grid = pose.einsum('bhwk,bkhwi->bhwi', mask, motions)
     bias = nn.initializers.constant(self.occlusion_bias)
-    occlusion = conv(1, 7, jnp.float32, 'occlusion', bias_init=bias)(x)
+    occlusion = Conv(1, 7, bias_init=bias, name='occlusion')(x)
     return grid, jax.nn.sigmoid(occlusion)
 
   def _mask_logits(self, x, driving_regions):
     """Which motion a pixel follows, `[B, h, w, 1 + K]`, background first."""
     count = 1 + driving_regions['shift'].shape[1]
     if not self.mask_prior:
-      return conv(count, 7, jnp.float32, 'mask')(x)
+      return Conv(count, 7, name='mask')(x)
     # Starts as the prior alone.
     zeros = nn.initializers.zeros
-    logits = conv(count, 7, jnp.float32, 'mask', kernel_init=zeros)(x)
+    logits = Conv(count, 7, kernel_init=zeros, name='mask')(x)
     height, width = x.shape[1:3]
     inside = pose.log_gaussian(
       driving_regions['shift'], driving_regions['covar'], height, width

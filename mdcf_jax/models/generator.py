@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mdcf_jax.models.hourglass import ConvBlock, PreActivationBlock, conv
+from mdcf_jax.models.hourglass import Conv, ConvBlock, PreActivationBlock
 from mdcf_jax.models.recompute import recompute
 from mdcf_jax.ops import resize
 from mdcf_jax.ops.warp import warp
@@ -46,7 +46,7 @@ class Generator(nn.Module):
       for _ in range(self.num_bottleneck_blocks)
     ]
     self.up = [ConvBlock(c, 3, 'up', self.dtype) for c in widths[-2::-1]]
-    self.final = conv(3, self.edge_kernel, self.dtype, None)
+    self.final = Conv(3, self.edge_kernel, dtype=self.dtype)
 
   def encode(self, source: jax.Array, *, train: bool) -> tuple:
     """Source `[B, H, W, 3]` and its features from full size down to E."""

@@ -1,9 +1,4 @@
-"""Layers of the 3-D U-Net; frames are folded into the batch, `N = B * T`.
-
-The latents are tiny (8 x 8 and below), so convolutions of at most 16 pixels are
-written as one matrix product over gathered patches, which XLA's CPU backend
-runs many times faster than small convolutions and their gradients.
-"""
+"""Layers of the 3-D U-Net; frames are folded into the batch, `N = B * T`."""
 
 from typing import Any
 
@@ -12,35 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-GATHER_PIXELS = 16
+from mdcf_jax.ops.convolution import conv2d, conv2d_transposed
+
 ZERO_HEADS = ('head_0_out', 'head_1_out')
-DIMENSIONS = ('NHWC', 'HWIO', 'NHWC')
-
-
-def conv2d(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
-  """Convolves `[N, H, W, C]` with `[K, K, C, C']`, `pad` zeros on all sides."""
-  _, height, width, channels = x.shape
-  size = kernel.shape[0]
-  if height == width == 1 and size == 2 * pad + 1:
-    # All but the central tap would read zeros.
-    return x @ kernel[pad, pad]
-  if height * width > GATHER_PIXELS:
-    return jax.lax.conv_general_dilated(
-      x,
-      kernel,
-      (stride, stride),
-      ((pad, pad),) * 2,
-      dimension_numbers=DIMENSIONS,
-    )
-  x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-  rows = (height + 2 * pad - size) // stride + 1
-  columns = (width + 2 * pad - size) // stride + 1
-  patches = [
-    x[:, i : i + stride * rows : stride, j : j + stride * columns : stride]
-    for i in range(size)
-    for j in range(size)
-  ]
-  return jnp.concatenate(patches, -1) @ kernel.reshape(-1, kernel.shape[-1])
 
 
 class SpatialConv(nn.Module):
@@ -75,11 +44,7 @@ class SpatialConv(nn.Module):
 
 
 class Upsample(nn.Module):
-  """Transposed 4 x 4 convolution of stride 2 (padding 1 in torch's terms).
-
-  Computed as a 3 x 3 convolution to four phases: each output pixel sees only
-  2 x 2 inputs, and XLA's CPU backend has no fast dilated convolution.
-  """
+  """Transposed 4 x 4 convolution of stride 2 (padding 1 in torch's terms)."""
 
   features: int
   dtype: Any = jnp.float32
@@ -87,26 +52,14 @@ class Upsample(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     """Maps `[N, H, W, C]` to `[N, 2H, 2W, C']`."""
-    n, height, width, channels = x.shape
     kernel = self.param(
       'kernel',
       # A quarter of the 16 taps meets each output.
       nn.initializers.variance_scaling(4.0, 'fan_in', 'truncated_normal'),
-      (4, 4, channels, self.features),
+      (4, 4, x.shape[-1], self.features),
     )
     bias = self.param('bias', nn.initializers.zeros, (self.features,))
-    # taps[phase, offset + 1, k]: the output at 2 m + phase sees input
-    # m + offset through tap k.
-    taps = np.zeros((2, 3, 4), np.float32)
-    for phase, offset, k in ((0, -1, 3), (0, 0, 1), (1, 0, 2), (1, 1, 0)):
-      taps[phase, offset + 1, k] = 1
-    taps, kernel = (jnp.asarray(a, self.dtype) for a in (taps, kernel))
-    phases = jnp.einsum('ayk,bxl,klio->yxiabo', taps, taps, kernel)
-    phases = phases.reshape(3, 3, channels, 4 * self.features)
-    x = conv2d(x.astype(self.dtype), phases, 1, 1)
-    x = x.reshape(n, height, width, 2, 2, self.features)
-    x = x.transpose(0, 1, 3, 2, 4, 5)
-    x = x.reshape(n, 2 * height, 2 * width, self.features)
+    x = conv2d_transposed(x.astype(self.dtype), kernel)
     return x + bias.astype(self.dtype)
 
 

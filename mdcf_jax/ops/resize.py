@@ -79,15 +79,6 @@ def antialias_downsample(x: jax.Array, factor: int) -> jax.Array:
   )
 
 
-def upsample_nearest(x: jax.Array, factor: int = 2) -> jax.Array:
-  """Repeats every pixel of `[..., H, W, C]` `factor` times along H and W."""
-  *lead, height, width, channels = x.shape
-  x = x[..., :, None, :, None, :]
-  shape = (*lead, height, factor, width, factor, channels)
-  x = jnp.broadcast_to(x, shape)
-  return x.reshape(*lead, height * factor, width * factor, channels)
-
-
 def average_pool(x: jax.Array, factor: int = 2) -> jax.Array:
   """Means over `factor` x `factor` blocks of `[..., H, W, C]`."""
   *lead, height, width, channels = x.shape

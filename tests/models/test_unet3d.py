@@ -156,33 +156,3 @@ def test_a_size_that_cannot_be_halved_is_named():
   x, t, static, streams = tiny_inputs(size=3)
   with pytest.raises(ValueError, match='3x3 cannot be halved 1 times'):
     tiny().init(jax.random.key(0), x, t, static, streams)
-
-
-def test_upsample_is_the_transposed_convolution():
-  x = jax.random.normal(jax.random.key(0), (2, 5, 5, 3))
-  module = layers.Upsample(4)
-  params = module.init(jax.random.key(1), x)
-  kernel = params['params']['kernel']
-  expected = jax.lax.conv_transpose(
-    x, kernel[::-1, ::-1], (2, 2), 'SAME', dimension_numbers=layers.DIMENSIONS
-  )
-  np.testing.assert_allclose(module.apply(params, x), expected, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-  'size, kernel, stride',
-  [(1, 3, 1), (2, 3, 1), (4, 4, 2), (2, 4, 2), (2, 7, 1)],
-)
-def test_gathered_convolution_is_a_convolution(size, kernel, stride):
-  x = jax.random.normal(jax.random.key(0), (3, size, size, 5))
-  weight = jax.random.normal(jax.random.key(1), (kernel, kernel, 5, 6))
-  pad = (kernel - 1) // 2
-  expected = jax.lax.conv_general_dilated(
-    x,
-    weight,
-    (stride, stride),
-    ((pad, pad),) * 2,
-    dimension_numbers=layers.DIMENSIONS,
-  )
-  ours = layers.conv2d(x, weight, stride, pad)
-  np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-4)

@@ -8,8 +8,14 @@ import numpy as np
 import pytest
 
 from mdcf_jax.convert import dawn_pose, dawn_unet
-from mdcf_jax.models import denoiser, layers
-from mdcf_jax.ops import attention, noise_schedule, objectives, sampling
+from mdcf_jax.models import denoiser
+from mdcf_jax.ops import (
+  attention,
+  convolution,
+  noise_schedule,
+  objectives,
+  sampling,
+)
 from tests.parity import (
   assert_equal,
   channels_last,
@@ -52,7 +58,7 @@ class Reference:
     """
     x = channels_last(self.arrays['in/x'])
     kernel = self.variables['params']['static_conv']['kernel']
-    static = jax.vmap(lambda f: layers.conv2d(f, kernel, 1, 3))(x[..., 3:])
+    static = jax.vmap(lambda f: convolution.conv2d(f, kernel, 1, 3))(x[..., 3:])
     t = jnp.broadcast_to(self.arrays['in/time'][:, None], x.shape[:2])
     module = self.denoiser(window)
 
@@ -167,7 +173,7 @@ class Diffusion:
       channels_last(self.arrays[f'in/{name}']) for name in ('fea', 'box')
     ]
     static = jnp.concatenate(image, axis=-1)
-    static = layers.conv2d(static, params['static_conv']['kernel'], 1, 3)
+    static = convolution.conv2d(static, params['static_conv']['kernel'], 1, 3)
     streams = streams_of(self.arrays['in/cond'])
     self.cond = dict(zip(denoiser.STREAMS, streams), static=static[:, None])
     self.objective = objectives.make_objective('noise')

@@ -29,7 +29,5 @@ def test_downsampling_keeps_a_constant_inside():
 
 def test_pooling_inverts_repeating():
   x = jax.random.normal(jax.random.key(0), (2, 3, 4, 5, 6))
-  up = resize.upsample_nearest(x)
-  assert up.shape == (2, 3, 8, 10, 6)
-  np.testing.assert_array_equal(up[..., 0::2, 1::2, :], x)
+  up = x.repeat(2, axis=-3).repeat(2, axis=-2)
   np.testing.assert_allclose(resize.average_pool(up), x, rtol=1e-6)
