@@ -30,6 +30,8 @@ setuptools.setup(
   ],
   extras_require={
     'faces': ['mediapipe>=1.2'],  # Pose, blink and boxes from pictures.
+    # For CSIM of `mdcf_jax.metrics.identity`: runs a network of the user's.
+    'eval': ['onnxruntime>=1.20'],
     'plot': ['matplotlib>=3.9'],  # `mdcf plot` alone.
     'cuda12': ['jax[cuda12]'],
     'cuda13': ['jax[cuda13]'],
