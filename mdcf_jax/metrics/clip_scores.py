@@ -27,6 +27,11 @@ class ClipScores:
 Part = tuple[tuple[str, ...], Callable[[], Mapping[str, float]]]
 
 
+def single(name: str, score: Callable[[], float]) -> Part:
+  """A part of one score."""
+  return (name,), lambda: {name: score()}
+
+
 def collect(parts: Iterable[Part], frames: int, faces: int) -> ClipScores:
   """Runs all parts; one that raises NoScore leaves its reason."""
   values, missing = {}, {}

@@ -7,6 +7,7 @@ clip beside the true one of the same sound; frames are paired by their number,
 and the longer clip is cut.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ import numpy as np
 from mdcf_jax.errors import NoScore
 from mdcf_jax.media import faces
 from mdcf_jax.metrics import alignment, mouth
-from mdcf_jax.metrics.clip_scores import ClipScores, collect
+from mdcf_jax.metrics.clip_scores import ClipScores, Part, collect, single
 
 # MediaPipe's FACE_LANDMARKS_LIPS: outer and inner contour.
 LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267)
@@ -107,9 +108,7 @@ def landmark_distances(
   return scores
 
 
-def mouth_correlation(
-  opening: np.ndarray, truth: np.ndarray
-) -> tuple[float, int]:
+def mouth_lag(opening: np.ndarray, truth: np.ndarray) -> tuple[float, int]:
   """Correlation of mouth openings `[T]`, and by how many frames they are late.
 
   See `mouth.best_lag_correlation`; NaN for frames without a face.
@@ -125,6 +124,32 @@ def mouth_correlation(
     return mouth.best_lag_correlation(opening, truth)
   except ValueError as error:
     raise NoScore(str(error)) from error
+
+
+def mouth_correlation(opening: np.ndarray, truth: np.ndarray) -> float:
+  """Correlation of `mouth_lag`; 0 where only the true mouth moves.
+
+  Raises:
+    NoScore: the true mouth does not move, or too few frames have a face.
+  """
+  if mouth_spread_ratio(opening, truth) * _spread(truth) < STILL_MOUTH:
+    return 0.0  # It follows nothing.
+  return mouth_lag(opening, truth)[0]
+
+
+def mouth_spread_ratio(opening: np.ndarray, truth: np.ndarray) -> float:
+  """Standard deviation of the opening over the true one.
+
+  Args:
+    opening, truth: `[T]`, NaN for the same frames.
+
+  Raises:
+    NoScore: as of `mouth_correlation`.
+  """
+  _enough(opening)
+  if _spread(truth) < STILL_MOUTH:
+    raise NoScore('the true mouth does not move')
+  return _spread(opening) / _spread(truth)
 
 
 def count_blinks(blink: np.ndarray, fps: float = 25.0) -> Blinks:
@@ -177,6 +202,18 @@ def head_motion(pose: np.ndarray) -> dict[str, float]:
   angles = np.unwrap(angles, period=360, axis=0)
   ranges = {f'{name}_range': x for name, x in zip(ANGLES, np.ptp(angles, 0))}
   return {'pose_variance': float(angles.var(axis=0).mean()), **ranges}
+
+
+def pose_variance_ratio(pose: np.ndarray, truth: np.ndarray) -> float:
+  """Variance of the angles of `head_motion` over the true one.
+
+  Raises:
+    NoScore: the true head does not move, or too few frames have a face.
+  """
+  ours, true = (head_motion(x)['pose_variance'] for x in (pose, truth))
+  if true < STILL_HEAD:
+    raise NoScore('the true head does not move')
+  return ours / true
 
 
 def describe(
@@ -234,43 +271,21 @@ def compare(
   """
   frames = min(len(track.detected), len(truth.detected))
   both = track.detected[:frames] & truth.detected[:frames]
-  opening, true_opening = (
+  marks = [only_seen(x.landmarks[:frames], both) for x in (track, truth)]
+  poses = [only_seen(x.pose[:frames], both) for x in (track, truth)]
+  openings = [
     only_seen(_opening(x, aspect)[:frames], both) for x in (track, truth)
-  )
-  pose, true_pose = (only_seen(x.pose[:frames], both) for x in (track, truth))
-
-  def distances() -> Mapping[str, float]:
-    marks = (only_seen(x.landmarks[:frames], both) for x in (track, truth))
-    return landmark_distances(*marks, aspect=aspect)
-
-  def correlation() -> Mapping[str, float]:
-    _enough(opening)
-    if _spread(opening) < STILL_MOUTH <= _spread(true_opening):
-      return {'mouth_correlation': 0.0}  # It follows nothing.
-    return {'mouth_correlation': mouth_correlation(opening, true_opening)[0]}
-
-  def lag() -> Mapping[str, float]:
-    return {'mouth_lag': mouth_correlation(opening, true_opening)[1]}
-
-  def spread_ratio() -> Mapping[str, float]:
-    _enough(opening)
-    if _spread(true_opening) < STILL_MOUTH:
-      raise NoScore('the true mouth does not move')
-    return {'mouth_spread_ratio': _spread(opening) / _spread(true_opening)}
-
-  def variance_ratio() -> Mapping[str, float]:
-    ours, true = (head_motion(x)['pose_variance'] for x in (pose, true_pose))
-    if true < STILL_HEAD:
-      raise NoScore('the true head does not move')
-    return {'pose_variance_ratio': ours / true}
-
-  parts = (
-    (DISTANCES, distances),
-    (('mouth_correlation',), correlation),
-    (('mouth_lag',), lag),
-    (('mouth_spread_ratio',), spread_ratio),
-    (('pose_variance_ratio',), variance_ratio),
-  )
+  ]
+  parts: list[Part] = [
+    (DISTANCES, lambda: landmark_distances(*marks, aspect=aspect))
+  ]
+  for name, score, values in (
+    ('mouth_correlation', mouth_correlation, openings),
+    ('mouth_lag', lambda *x: mouth_lag(*x)[1], openings),
+    ('mouth_spread_ratio', mouth_spread_ratio, openings),
+    ('pose_variance_ratio', pose_variance_ratio, poses),
+  ):
+    parts.append(single(name, functools.partial(score, *values)))
   return collect(parts, frames, int(both.sum()))
 
 
@@ -285,8 +300,7 @@ def _paired(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """The frames `[n, ...]` that have a face in both."""
   length = min(len(a), len(b))
   a, b = np.asarray(a, float)[:length], np.asarray(b, float)[:length]
-  seen = [np.isfinite(x.reshape(length, -1)).all(axis=1) for x in (a, b)]
-  both = seen[0] & seen[1]
+  both = _seen(a) & _seen(b)
   if not both.any():
     raise NoScore(f'no face in both clips in any of {length} frames')
   return a[both], b[both]
@@ -294,13 +308,18 @@ def _paired(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _enough(series: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """Numbers and values of the frames `[T, ...]` that have a face."""
-  seen = np.isfinite(series.reshape(len(series), -1)).all(axis=1)
+  seen = _seen(series)
   if seen.sum() < MIN_FRAMES:
     raise NoScore(
       f'{seen.sum()} of {len(series)} frames have a face, {MIN_FRAMES} are '
       'needed'
     )
   return np.flatnonzero(seen), series[seen]
+
+
+def _seen(values: np.ndarray) -> np.ndarray:
+  """Which frames of `values [T, ...]` have a face: `[T]` bool."""
+  return np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
 
 
 def _spread(series: np.ndarray) -> float:

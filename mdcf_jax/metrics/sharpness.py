@@ -7,12 +7,13 @@ true frames. Noise and block edges are detail too: a ratio of 1 is no proof, a
 low one is a loss.
 """
 
-from collections.abc import Iterable, Mapping
+import functools
+from collections.abc import Mapping
 
 import numpy as np
 
 from mdcf_jax.errors import NoScore
-from mdcf_jax.metrics.clip_scores import ClipScores, collect
+from mdcf_jax.metrics.clip_scores import ClipScores, collect, single
 
 GREY = np.array([0.299, 0.587, 0.114])
 # Cycles a pixel. Features at a quarter of the size, which the decoder warps,
@@ -99,9 +100,8 @@ def compare(
 
   Scores: laplacian_variance of the face, laplacian_variance_ratio to the true
   one, and high_frequency_ratio_face, _head (with the hair above it) and _frame
-  (the whole picture); 1 is best. Every ratio is one of means over time, since
-  single frames without detail would rule a mean of ratios. A frame counts if
-  it has a face in both clips; the longer clip is cut.
+  (the whole picture); 1 is best. Ratios are those of means over the frames
+  that have a face in both clips; the longer clip is cut.
 
   Args:
     frames, truth: `[T, H, W, 3]` uint8, of one size, since frequencies and the
@@ -115,54 +115,56 @@ def compare(
   """
   if frames.shape[1:] != truth.shape[1:]:
     raise NoScore(
-      f'frames of {frames.shape[1:3]} and of {truth.shape[1:3]} pixels differ '
-      'in detail already'
+      f'{frames.shape[1:3]} and {truth.shape[1:3]} pixels do not compare'
     )
   count = min(len(frames), len(truth))
   boxes, true_boxes = face_boxes[:count], true_face_boxes[:count]
   both = np.isfinite(boxes).all(axis=-1) & np.isfinite(true_boxes).all(axis=-1)
   chosen = np.flatnonzero(both)
 
-  def regions(name: str) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-    for i in chosen:
-      pair = []
-      for clip, box in ((frames, boxes[i]), (truth, true_boxes[i])):
-        if name == 'head':
-          box = head_box(box)
-        pair.append(region(clip[i], box if name != 'frame' else (0, 0, 1, 1)))
-      if all(x is not None for x in pair):
-        yield pair
+  clips = (frames, boxes), (truth, true_boxes)
 
   def laplacian() -> Mapping[str, float]:
-    ours, true = _means(laplacian_variance, regions('face'))
+    ours, true = _means(laplacian_variance, 'face', clips, chosen)
     names = 'laplacian_variance', 'laplacian_variance_ratio'
     return dict(zip(names, (ours, _ratio(ours, true))))
 
-  def high(name: str) -> Mapping[str, float]:
-    ours, true = _means(
-      lambda image: high_frequency_energy(image, cutoff), regions(name)
-    )
-    return {f'high_frequency_ratio_{name}': _ratio(ours, true)}
+  def high(name: str) -> float:
+    energy = functools.partial(high_frequency_energy, cutoff=cutoff)
+    return _ratio(*_means(energy, name, clips, chosen))
 
   parts = [(('laplacian_variance', 'laplacian_variance_ratio'), laplacian)]
   for name in REGIONS:
-    part = lambda name=name: high(name)
-    parts.append(((f'high_frequency_ratio_{name}',), part))
+    score = functools.partial(high, name)
+    parts.append(single(f'high_frequency_ratio_{name}', score))
   return collect(parts, count, len(chosen))
 
 
-def _means(score, pairs) -> tuple[float, float]:
-  """Means of a score over both sides of `pairs`."""
-  values = [[score(image) for image in pair] for pair in pairs]
+def _means(score, name: str, clips, chosen) -> tuple[float, float]:
+  """Means of a score over the frames `chosen`, of both clips.
+
+  Args:
+    score: of a picture.
+    name: of a region.
+    clips: (frames `[T, H, W, 3]`, boxes of faces `[T, 4]`) of both.
+    chosen: numbers of frames.
+  """
+  values = []
+  for i in chosen:
+    boxes = dict(frame=lambda _: (0, 0, 1, 1), head=head_box, face=np.asarray)
+    pair = [region(frames[i], boxes[name](box[i])) for frames, box in clips]
+    if all(image is not None for image in pair):
+      values.append([score(image) for image in pair])
   if not values:
     raise NoScore(
-      f'no frame has a face of at least {SMALLEST} pixels in both clips'
+      f'no frame has a {name} of at least {SMALLEST} pixels, with a face in '
+      'it, in both clips'
     )
   ours, true = np.mean(values, axis=0)
   return float(ours), float(true)
 
 
 def _ratio(ours: float, true: float) -> float:
-  if true < 1e-6:  # Grey levels squared: rounding alone has 0.08.
+  if true < 1e-6:  # Square grey levels, of which whole pixels are far more.
     raise NoScore('the true frames have no detail')
   return ours / true
