@@ -54,7 +54,7 @@ class Blinks(NamedTuple):
 
   @property
   def per_minute(self) -> float:
-    """People blink about 10 to 20 times a minute."""
+    """10 to 20 is called natural; the true clip's own rate is the measure."""
     return 60 * self.count / self.seconds
 
 
