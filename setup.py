@@ -30,6 +30,8 @@ setuptools.setup(
   ],
   extras_require={
     'faces': ['mediapipe>=1.2'],  # Pose, blink and boxes from pictures.
+    # For CSIM of `mdcf_jax.metrics.identity`: runs a network of the user's.
+    'eval': ['onnxruntime>=1.20'],
     'plot': ['matplotlib>=3.9'],  # `mdcf plot` alone.
     'cuda12': ['jax[cuda12]'],
     'cuda13': ['jax[cuda13]'],
@@ -37,8 +39,14 @@ setuptools.setup(
     # For scripts/pth_to_safetensors.py alone, which opens PyTorch's pickles
     # apart from the package; nothing in mdcf_jax imports torch.
     'convert': ['torch==2.13.0'],
-    # For the tests that compare with PyTorch's modules and with HuBERT's.
-    'parity': ['torch==2.13.0', 'transformers>=5.0,<6'],
+    # For the tests that compare with PyTorch's modules and with HuBERT's, and
+    # for those of CSIM, which make a small network (no mark; skipped without).
+    'parity': [
+      'torch==2.13.0',
+      'transformers>=5.0,<6',
+      'onnx>=1.17',
+      'onnxruntime>=1.20',
+    ],
     'dev': [
       'pytest>=8',
       'ruff>=0.8',

@@ -1,4 +1,4 @@
-"""The one error of this package that speaks to the user."""
+"""The errors of this package that speak to the user."""
 
 import contextlib
 import os
@@ -11,6 +11,17 @@ class InputError(ValueError):
   The message is one line. Commands print it to stderr and exit with code 2;
   in Python it is an ordinary exception.
   """
+
+
+class NoScore(InputError):
+  """A clip has no such score: no face in it, or too few frames.
+
+  Whoever scores many clips notes the line and goes on with the next.
+  """
+
+
+class NoFace(NoScore):
+  """No face was found in any frame of a clip."""
 
 
 @contextlib.contextmanager

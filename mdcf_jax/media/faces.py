@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from mdcf_jax.errors import InputError
+from mdcf_jax.errors import InputError, NoFace
 from mdcf_jax.media.landmarker import (
   MAX_FACES,
   MODEL_NAME,
@@ -117,7 +117,8 @@ def track_faces(
     max_faces: 1 is faster where there is one face only.
 
   Raises:
-    InputError: no face in any frame, or MediaPipe or its model is missing.
+    NoFace: no face in any frame.
+    InputError: MediaPipe or its model is missing.
   """
   rows, previous = [], None
   with Landmarker(model_path, max_faces) as landmarker:
@@ -129,7 +130,7 @@ def track_faces(
       rows.append(face if found else None)
   detected = np.array([row is not None for row in rows], bool)
   if not detected.any():
-    raise InputError(f'no face found in {name} ({len(rows)} frames searched)')
+    raise NoFace(f'no face found in {name} ({len(rows)} frames searched)')
   values = {
     key: np.stack([row[key] for row in rows if row is not None]) for key in face
   }

@@ -32,10 +32,15 @@ def log_energy(waveform: np.ndarray, num_frames: int) -> np.ndarray:
 
 
 def smooth(series: np.ndarray, width: int = SMOOTHING) -> np.ndarray:
-  """Moving average over `width` frames; at the ends over those that exist."""
+  """Moving average over `width` frames; at the ends over those that exist.
+
+  A frame that is NaN stays so, and is left out of its neighbours' averages.
+  """
+  seen = np.isfinite(series)
   taps = np.ones(width)
-  count = np.convolve(np.ones(len(series)), taps, mode='same')
-  return np.convolve(series, taps, mode='same') / count
+  count = np.convolve(seen.astype(np.float64), taps, mode='same')
+  total = np.convolve(np.where(seen, series, 0.0), taps, mode='same')
+  return np.where(seen, total / np.maximum(count, 1), np.nan)
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> float:
@@ -51,24 +56,30 @@ def best_lag_correlation(
   """Highest correlation over lags, after smoothing both series.
 
   Args:
-    series, truth: `[T]`; the longer one is cut.
+    series, truth: `[T]`; the longer one is cut. Frames that are NaN are left
+      out, in pairs.
     max_lag: lags from -max_lag to max_lag frames are tried, each on the frames
-      where the two overlap.
+      where the two overlap; one with fewer than `max_lag + 3` pairs of frames
+      is passed over.
 
   Returns:
     The correlation and its lag; a positive lag means that `series` is late.
 
   Raises:
-    ValueError: fewer than `2 * max_lag + 3` frames.
+    ValueError: fewer than `2 * max_lag + 3` frames that both have.
   """
   length = min(len(series), len(truth))
-  if length < 2 * max_lag + 3:
-    raise ValueError(f'{length} frames are too few for lags up to {max_lag}')
-  a, b = smooth(series[:length]), smooth(truth[:length])
+  a, b = np.asarray(series)[:length], np.asarray(truth)[:length]
+  common = int((np.isfinite(a) & np.isfinite(b)).sum())
+  if common < 2 * max_lag + 3:
+    raise ValueError(f'{common} frames are too few for lags up to {max_lag}')
+  a, b = smooth(a), smooth(b)
   scores = {}
   for lag in range(-max_lag, max_lag + 1):
     late = a[max(lag, 0) : length + min(lag, 0)]
     early = b[max(-lag, 0) : length - max(lag, 0)]
-    scores[lag] = correlation(late, early)
+    both = np.isfinite(late) & np.isfinite(early)
+    if both.sum() >= max_lag + 3:  # As many as the fewest frames have.
+      scores[lag] = correlation(late[both], early[both])
   best = max(scores, key=scores.get)
   return scores[best], best

@@ -38,3 +38,18 @@ def test_unrelated_and_still_mouths_score_low():
 def test_too_few_frames():
   with pytest.raises(ValueError, match='10 frames'):
     mouth.best_lag_correlation(np.zeros(10), np.zeros(30))
+
+
+def test_frames_that_are_missing_are_left_out_in_pairs():
+  """NaN neither spreads nor counts, and too many leave too few pairs."""
+  series = np.array([1.0, np.nan, 3, 5, np.nan])
+  np.testing.assert_array_equal(mouth.smooth(series), [1, np.nan, 4, 4, np.nan])
+  signal = np.random.default_rng(0).normal(size=200)
+  truth, series = signal[20:120], signal[17:117].copy()
+  whole = mouth.best_lag_correlation(series, truth)[0]
+  series[40:60] = np.nan
+  score, lag = mouth.best_lag_correlation(series, truth)
+  assert lag == 3 and score == pytest.approx(whole, abs=0.02)
+  series[12:] = np.nan
+  with pytest.raises(ValueError, match='12 frames'):
+    mouth.best_lag_correlation(series, truth)
