@@ -18,7 +18,7 @@ ALLOWED = {
   'media': ('media', 'errors', 'data'),
   'prepare': ('prepare', 'data', 'media', 'speech', 'errors'),
   'convert': ('convert', 'models', 'errors'),
-  'metrics': ('metrics', 'media', 'errors'),
+  'metrics': ('models', 'ops', 'metrics', 'media', 'errors'),
   'sharding': ('errors',),
   'distributed': ('sharding', 'errors'),
   'weights': ('errors',),

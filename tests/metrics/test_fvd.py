@@ -1,0 +1,109 @@
+"""Frames to features of FVD, with random weights: no score, a check."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mdcf_jax.convert import i3d
+from mdcf_jax.metrics import fvd
+from mdcf_jax.metrics.frechet import Moments, frechet_distance
+from tests.metrics import pictures
+from tests.random_networks import random_frames, random_variables
+
+
+def extract(frames, length=10, stride=None, **options):
+  """Features of small frames, so that a test takes a second."""
+  options = dict(size=32, batch_size=2) | options
+  return fvd.i3d_features(
+    random_variables(i3d), frames, length, stride, **options
+  )
+
+
+@pytest.mark.parametrize('spoil', [pictures.blur, pictures.noise])
+def test_distances_grow_with_the_damage(spoil):
+  frames = pictures.frames(40)
+  clean = Moments.of(extract(frames))
+  scores = [frechet_distance(clean, clean)]
+  assert scores[0] < 1e-9 * np.trace(clean.covariance)
+  for level in pictures.LEVELS:
+    features = extract(spoil(frames, level))
+    scores.append(frechet_distance(clean, Moments.of(features)))
+  assert np.all(np.diff(scores) > 0), scores
+
+
+def test_the_order_of_frames_matters():
+  """Unlike FID: the same frames, shaken, are another video."""
+  frames = pictures.frames(10)
+  shaken = frames[np.random.default_rng(0).permutation(10)]
+  difference = np.abs(extract(frames) - extract(shaken)).max()
+  assert difference > 0.01 * np.abs(extract(frames)).max()
+
+
+def test_windows():
+  """Consecutive and apart; with a stride they overlap."""
+  frames = pictures.frames(25)
+  whole = extract(frames)
+  assert whole.shape == (2, 400)
+  overlapping = extract(frames, stride=5)
+  assert overlapping.shape == (4, 400)
+  np.testing.assert_allclose(overlapping[::2], whole, rtol=1e-4, atol=1e-4)
+  short = extract(frames[:9])
+  assert short.shape == (0, 400) and short.dtype == np.float32
+
+
+def test_sixteen_and_thirty_two_frames(monkeypatch):
+  """By default, and how many windows there are."""
+  lengths = []
+
+  def count(variables, windows, **options):
+    lengths.append(windows.shape)
+    return np.zeros((len(windows), 400))
+
+  monkeypatch.setattr(fvd, '_extract', count)
+  frames = np.zeros((100, 8, 8, 3), np.uint8)
+  assert len(fvd.i3d_features({}, frames)) == 6
+  assert len(fvd.i3d_features({}, frames, 32)) == 3
+  assert lengths == [(4, 16, 8, 8, 3)] * 2 + [(4, 32, 8, 8, 3)]
+
+
+def resized(frames, shape):
+  """JAX's own bilinear resize, which equals PyTorch's."""
+  shape = (len(frames), *shape, 3)
+  x = jnp.asarray(frames, jnp.float32) / 127.5 - 1
+  return jax.image.resize(x, shape, 'bilinear', antialias=False)
+
+
+def test_rules():
+  wide = random_frames(2, 48, 81)
+  cropped = fvd.prepare_frames(wide, 'crop', 32)
+  # 81 * 32 / 48 = 54: eleven columns are cut on each side.
+  expected = resized(wide, (32, 54))[:, :, 11:43]
+  np.testing.assert_allclose(cropped, expected, atol=1e-5)
+  tall = np.swapaxes(wide, 1, 2)
+  turned = fvd.prepare_frames(tall, 'crop', 32)
+  np.testing.assert_allclose(np.swapaxes(turned, 1, 2), cropped, atol=1e-5)
+  stretched = fvd.prepare_frames(wide, 'stretch', 32)
+  np.testing.assert_allclose(stretched, resized(wide, (32, 32)), atol=1e-5)
+
+
+@pytest.mark.parametrize('size', [25, 224, 256, 512])
+def test_square_frames_are_resized_and_nothing_else(size):
+  frames = random_frames(1, size, size)
+  cropped = fvd.prepare_frames(frames)
+  assert cropped.shape == (1, 224, 224, 3)
+  assert -1 <= cropped.min() < cropped.max() <= 1
+  np.testing.assert_array_equal(cropped, fvd.prepare_frames(frames, 'stretch'))
+  np.testing.assert_allclose(cropped, resized(frames, (224, 224)), atol=1e-5)
+
+
+def test_wrong_arguments_are_errors():
+  frames = np.zeros((20, 8, 8, 3), np.uint8)
+  with pytest.raises(ValueError, match='windows of 9'):
+    extract(frames, 9)
+  with pytest.raises(ValueError, match='every 0'):
+    extract(frames, 16, 0)
+  with pytest.raises(ValueError, match="'zoom' is none"):
+    extract(frames, rule='zoom')
+  with pytest.raises(ValueError, match='float64'):
+    extract(frames / 255)
