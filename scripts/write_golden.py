@@ -66,7 +66,7 @@ def vgg19() -> dict[str, np.ndarray]:
 
 
 def inception() -> dict[str, np.ndarray]:
-  """Features of frames; these and the weights are of `tests.random_networks`."""
+  """Features of frames; both these and weights are `random_networks`'."""
   model = torch_inception.inception(
     random_networks.random_weights(inception_names)
   )

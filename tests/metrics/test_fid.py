@@ -21,9 +21,11 @@ def extract(frames, batch_size=4):
 
 @pytest.mark.parametrize('spoil', [pictures.blur, pictures.noise])
 def test_distances_grow_with_the_damage(spoil):
+  """Of every eighth feature: roots of large matrices take their time."""
   frames = pictures.frames(12)
-  clean = extract(frames)
-  spoiled = [extract(spoil(frames, level)) for level in pictures.LEVELS]
+  some = lambda pictures: extract(pictures)[:, ::8]
+  clean = some(frames)
+  spoiled = [some(spoil(frames, level)) for level in pictures.LEVELS]
   distance = lambda x: frechet_distance(Moments.of(clean), Moments.of(x))
   assert distance(clean) < 1e-9 * clean.var(axis=0).sum()
   scores = [distance(clean), *(distance(x) for x in spoiled)]
