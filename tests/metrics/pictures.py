@@ -5,7 +5,7 @@ import numpy as np
 LEVELS = (1, 2, 4)
 
 
-def frames(count: int, size: int = 48, seed: int = 0) -> np.ndarray:
+def frames(count: int, size: int = 64, seed: int = 0) -> np.ndarray:
   """uint8 `[count, size, size, 3]`: coloured spots that move."""
   rng = np.random.default_rng(seed)
   y, x = np.mgrid[:size, :size] / size
