@@ -16,7 +16,14 @@ import torch
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests import torch_models  # noqa: E402
+from mdcf_jax.convert import i3d as i3d_names  # noqa: E402
+from mdcf_jax.convert import inception as inception_names  # noqa: E402
+from tests import (  # noqa: E402
+  random_networks,
+  torch_i3d,
+  torch_inception,
+  torch_models,
+)
 
 
 def hubert() -> dict[str, np.ndarray]:
@@ -58,16 +65,33 @@ def vgg19() -> dict[str, np.ndarray]:
   return arrays
 
 
+def inception() -> dict[str, np.ndarray]:
+  """Features of frames; both these and weights are `random_networks`'."""
+  model = torch_inception.inception(
+    random_networks.random_weights(inception_names)
+  )
+  frames = random_networks.random_frames(3, 40, 56)
+  return {'features': torch_inception.features(model, frames)}
+
+
+def i3d() -> dict[str, np.ndarray]:
+  """Features of two windows of small frames, as `inception`."""
+  model = torch_i3d.i3d(random_networks.random_weights(i3d_names))
+  frames = random_networks.random_frames(21, 64, 64)
+  windows = np.stack([frames[:10], frames[10:20]])
+  return {'features': torch_i3d.features(model, windows)}
+
+
 def main() -> None:
-  """Writes both files."""
+  """Writes all files."""
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument('--output', default='tests/golden', type=pathlib.Path)
   folder = parser.parse_args().output
   folder.mkdir(parents=True, exist_ok=True)
   torch.set_num_threads(1)
-  for name, arrays in (('hubert', hubert()), ('vgg19', vgg19())):
-    path = folder / f'{name}.npz'
-    np.savez_compressed(path, **arrays)
+  for make in (hubert, vgg19, inception, i3d):
+    path = folder / f'{make.__name__}.npz'
+    np.savez_compressed(path, **make())
     print(f'{path}: {path.stat().st_size} bytes')
 
 
