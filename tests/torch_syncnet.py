@@ -1,0 +1,84 @@
+"""SyncNet and S3FD in PyTorch with the public names, to compare with.
+
+Written to the architectures of github.com/joonson/syncnet_python
+(SyncNetModel.py, detectors/s3fd/nets.py).
+"""
+
+import torch
+from torch import nn
+
+from tests.random_syncnet import random_weights
+
+
+def _tower(conv, norm, pool, plan):
+  """A Sequential of (channels, kernel, stride, padding, pooling)."""
+  layers = []
+  for channels, width, kernel, stride, padding, pooling in plan:
+    layers += [
+      conv(channels, width, kernel, stride, padding),
+      norm(width),
+      nn.ReLU(),
+    ]
+    if pooling:
+      layers.append(pool(*pooling))
+  return nn.Sequential(*layers)
+
+
+def _head():
+  return nn.Sequential(
+    nn.Linear(512, 512), nn.BatchNorm1d(512), nn.ReLU(), nn.Linear(512, 1024)
+  )
+
+
+# Of each layer: channels in and out, kernel, stride, padding; kernel, stride
+# and padding of the pooling after it.
+AUDIO = (
+  (1, 64, 3, 1, 1, (1, 1)),
+  (64, 192, 3, 1, 1, (3, (1, 2))),
+  (192, 384, 3, 1, 1, None),
+  (384, 256, 3, 1, 1, None),
+  (256, 256, 3, 1, 1, (3, 2)),
+  (256, 512, (5, 4), 1, 0, None),
+)
+_HALF = (1, 2, 2)
+VIDEO = (
+  (3, 96, (5, 7, 7), _HALF, 0, ((1, 3, 3), _HALF)),
+  (96, 256, (1, 5, 5), _HALF, (0, 1, 1), ((1, 3, 3), _HALF, (0, 1, 1))),
+  (256, 256, (1, 3, 3), 1, (0, 1, 1), None),
+  (256, 256, (1, 3, 3), 1, (0, 1, 1), None),
+  (256, 256, (1, 3, 3), 1, (0, 1, 1), ((1, 3, 3), _HALF)),
+  (256, 512, (1, 6, 6), 1, 0, None),
+)
+
+
+class SyncNet(nn.Module):
+  """The public class S."""
+
+  def __init__(self):
+    super().__init__()
+    self.netcnnaud = _tower(nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, AUDIO)
+    self.netfcaud = _head()
+    self.netfclip = _head()
+    self.netcnnlip = _tower(nn.Conv3d, nn.BatchNorm3d, nn.MaxPool3d, VIDEO)
+
+  def forward(self, video, mfcc):
+    """Maps `[B, 3, 5, 224, 224]` and `[B, 1, 13, 20]` to two `[B, 1024]`."""
+    return (
+      self.netfclip(self.netcnnlip(video).flatten(1)),
+      self.netfcaud(self.netcnnaud(mfcc).flatten(1)),
+    )
+
+
+def with_random_weights(model: nn.Module, seed: int = 0) -> nn.Module:
+  """Loads what `random_weights` draws for the names and shapes of `model`."""
+  shapes = {
+    name: tuple(x.shape)
+    for name, x in model.state_dict().items()
+    if not name.endswith('num_batches_tracked')
+  }
+  arrays = random_weights(shapes, seed)
+  state = {name: torch.from_numpy(x) for name, x in arrays.items()}
+  result = model.load_state_dict(state, strict=False)
+  assert not result.unexpected_keys
+  assert all(k.endswith('num_batches_tracked') for k in result.missing_keys)
+  return model.eval()
