@@ -4,6 +4,7 @@ Written to the architectures of github.com/joonson/syncnet_python
 (SyncNetModel.py, detectors/s3fd/nets.py).
 """
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -67,6 +68,13 @@ class SyncNet(nn.Module):
       self.netfclip(self.netcnnlip(video).flatten(1)),
       self.netfcaud(self.netcnnaud(mfcc).flatten(1)),
     )
+
+
+def inputs(video, mfcc) -> tuple[torch.Tensor, torch.Tensor]:
+  """Ours, `[B, 5, H, W, 3]` and `[B, 20, 13]`, in the axes of `SyncNet`."""
+  video = np.ascontiguousarray(np.moveaxis(video, -1, 1))
+  mfcc = np.ascontiguousarray(np.swapaxes(mfcc, 1, 2)[:, None])
+  return torch.from_numpy(video), torch.from_numpy(mfcc)
 
 
 def with_random_weights(model: nn.Module, seed: int = 0) -> nn.Module:

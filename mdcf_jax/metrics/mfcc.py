@@ -72,9 +72,7 @@ def mel_filters() -> np.ndarray:
   top = 2595 * np.log10(1 + SAMPLE_RATE / 2 / 700)
   hertz = 700 * (10 ** (np.linspace(0, top, NUM_FILTERS + 2) / 2595) - 1)
   edges = np.floor((FFT_SIZE + 1) * hertz / SAMPLE_RATE)
-  low, middle, high = (
-    edges[i : NUM_FILTERS + i, None] for i in range(3)
-  )
+  low, middle, high = (edges[i : NUM_FILTERS + i, None] for i in range(3))
   bins = np.arange(FFT_SIZE // 2 + 1)
   rising = (bins >= low) & (bins < middle)
   falling = (bins >= middle) & (bins < high)

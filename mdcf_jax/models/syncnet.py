@@ -22,9 +22,7 @@ Conv = functools.partial(
   nn.Conv, padding='VALID', precision=jax.lax.Precision.HIGHEST
 )
 Dense = functools.partial(nn.Dense, precision=jax.lax.Precision.HIGHEST)
-Norm = functools.partial(
-  nn.BatchNorm, use_running_average=True, epsilon=1e-5
-)
+Norm = functools.partial(nn.BatchNorm, use_running_average=True, epsilon=1e-5)
 
 
 class Head(nn.Module):
@@ -78,9 +76,7 @@ class VideoTower(nn.Module):
 
 def _layer(x, index, features, kernel, strides=1, padding='VALID'):
   """Convolution, batch norm and ReLU of the tower that calls it."""
-  conv = Conv(
-    features, kernel, strides, padding=padding, name=f'conv_{index}'
-  )
+  conv = Conv(features, kernel, strides, padding=padding, name=f'conv_{index}')
   return nn.relu(Norm(name=f'norm_{index}')(conv(x)))
 
 
