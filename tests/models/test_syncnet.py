@@ -23,9 +23,7 @@ def weights():
 
 def convert(given):
   description = names.describe(given)
-  return tensors.apply(
-    given, description.table, description.shapes, names.DEAD
-  )
+  return tensors.apply(given, description.table, description.shapes, names.DEAD)
 
 
 def assert_close(ours, theirs):
