@@ -3,8 +3,8 @@
   python scripts/write_golden.py --output tests/golden
 
 needs torch, transformers (Apache-2.0), python_speech_features and OpenCV for
-Python. Weights are random; nothing in the files is anybody's
-trained weights or recording.
+Python. Weights are random; nothing in the files is anybody's trained weights
+or recording.
 """
 
 import argparse
@@ -95,6 +95,19 @@ def syncnet() -> dict[str, np.ndarray]:
   return dict(zip(('video', 'audio'), (x.numpy() for x in outputs)))
 
 
+def s3fd() -> dict[str, np.ndarray]:
+  """Scores and offsets of S3FD with the weights of `tests.random_syncnet`."""
+  image = np.random.RandomState(4).uniform(-120, 130, (1, 3, 43, 64))
+  model = torch_syncnet.with_random_weights(torch_syncnet.S3FD())
+  arrays = {}
+  with torch.no_grad():
+    outputs = model(torch.from_numpy(image.astype(np.float32)))
+  for i, (scores, offsets) in enumerate(outputs):
+    arrays[f'scores_{i}'] = scores.numpy()
+    arrays[f'offsets_{i}'] = offsets.numpy()
+  return arrays
+
+
 def sound_and_pictures() -> dict[str, np.ndarray]:
   """Coefficients of a sound, and a picture that OpenCV resized.
 
@@ -121,7 +134,7 @@ def main() -> None:
   folder = parser.parse_args().output
   folder.mkdir(parents=True, exist_ok=True)
   torch.set_num_threads(1)
-  for make in (hubert, vgg19, inception, i3d, syncnet, sound_and_pictures):
+  for make in (hubert, vgg19, inception, i3d, syncnet, s3fd, sound_and_pictures):
     path = folder / f'{make.__name__}.npz'
     np.savez_compressed(path, **make())
     print(f'{path}: {path.stat().st_size} bytes')

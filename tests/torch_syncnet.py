@@ -90,3 +90,71 @@ def with_random_weights(model: nn.Module, seed: int = 0) -> nn.Module:
   assert not result.unexpected_keys
   assert all(k.endswith('num_batches_tracked') for k in result.missing_keys)
   return model.eval()
+
+
+class _Length(nn.Module):
+  """The public L2Norm."""
+
+  def __init__(self, channels):
+    super().__init__()
+    self.weight = nn.Parameter(torch.ones(channels))
+
+  def forward(self, x):
+    length = x.square().sum(1, keepdim=True).sqrt() + 1e-10
+    return self.weight[:, None, None] * x / length
+
+
+class S3FD(nn.Module):
+  """The public S3FDNet, up to its scores and offsets."""
+
+  def __init__(self):
+    super().__init__()
+    layers, channels = [], 3
+    for block, widths in enumerate(
+      ((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3)
+    ):
+      for width in widths:
+        layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+        channels = width
+      layers.append(nn.MaxPool2d(2, 2, ceil_mode=block == 2))
+    layers += [nn.Conv2d(512, 1024, 3, padding=6, dilation=6), nn.ReLU()]
+    layers += [nn.Conv2d(1024, 1024, 1), nn.ReLU()]
+    self.vgg = nn.ModuleList(layers)
+    self.L2Norm3_3 = _Length(256)
+    self.L2Norm4_3 = _Length(512)
+    self.L2Norm5_3 = _Length(512)
+    self.extras = nn.ModuleList(
+      [
+        nn.Conv2d(1024, 256, 1),
+        nn.Conv2d(256, 512, 3, 2, padding=1),
+        nn.Conv2d(512, 128, 1),
+        nn.Conv2d(128, 256, 3, 2, padding=1),
+      ]
+    )
+    widths = (256, 512, 512, 1024, 512, 256)
+    self.loc = nn.ModuleList(nn.Conv2d(w, 4, 3, padding=1) for w in widths)
+    self.conf = nn.ModuleList(
+      nn.Conv2d(w, 2 if i else 4, 3, padding=1) for i, w in enumerate(widths)
+    )
+
+  def forward(self, x):
+    """Maps `[B, 3, H, W]` to six pairs `[B, 2, h, w]` and `[B, 4, h, w]`."""
+    features = []
+    for i, layer in enumerate(self.vgg):
+      x = layer(x)
+      if i in (15, 22, 29):
+        block = {15: 3, 22: 4, 29: 5}[i]
+        features.append(getattr(self, f'L2Norm{block}_3')(x))
+    features.append(x)
+    for i, layer in enumerate(self.extras):
+      x = layer(x).relu()
+      if i % 2:
+        features.append(x)
+    outputs = []
+    for x, loc, conf in zip(features, self.loc, self.conf):
+      scores = conf(x)
+      if scores.shape[1] == 4:
+        nothing = scores[:, :3].max(1, keepdim=True).values
+        scores = torch.cat([nothing, scores[:, 3:]], 1)
+      outputs.append((scores, loc(x)))
+    return outputs
