@@ -68,7 +68,7 @@ def test_selection_suppresses_twice():
 
 
 @pytest.mark.parity
-def test_decoding_and_selection_equal_torchvision_free_pytorch():
+def test_decoding_and_selection_equal_pytorch():
   """Greedy suppression in PyTorch, over all boxes above 0.05 as in public."""
   torch = pytest.importorskip('torch', reason='no torch: make parity')
   outputs = grids(120, 160, np.random.RandomState(1))
