@@ -134,7 +134,15 @@ def main() -> None:
   folder = parser.parse_args().output
   folder.mkdir(parents=True, exist_ok=True)
   torch.set_num_threads(1)
-  for make in (hubert, vgg19, inception, i3d, syncnet, s3fd, sound_and_pictures):
+  for make in (
+    hubert,
+    vgg19,
+    inception,
+    i3d,
+    syncnet,
+    s3fd,
+    sound_and_pictures,
+  ):
     path = folder / f'{make.__name__}.npz'
     np.savez_compressed(path, **make())
     print(f'{path}: {path.stat().st_size} bytes')
