@@ -11,6 +11,7 @@ from mdcf_jax.metrics.lip_sync import score_clip, shift_distances
 from mdcf_jax.metrics.mfcc import mfcc, to_int16
 from mdcf_jax.metrics.no_score import NoScore, Reason
 from mdcf_jax.models.syncnet import SyncNet
+from tests.models.test_syncnet import convert, weights
 
 LEVELS = np.random.RandomState(0).uniform(0.2, 1, 400)  # Of any frame.
 BOX = np.array([6.0, 6.0, 26.0, 26.0])
@@ -119,7 +120,6 @@ def test_a_clip_equals_the_procedure_in_pytorch():
   public = pytest.importorskip('python_speech_features')
   cv2 = pytest.importorskip('cv2')
   from tests import torch_syncnet
-  from tests.models.test_syncnet import convert, weights
 
   rng = np.random.RandomState(4)
   frames = rng.randint(0, 256, (12, 60, 80, 3)).astype(np.uint8)
@@ -269,7 +269,7 @@ def test_the_network_itself():
   coefficients = rng.randn(40, 13)
   video = crops[None, 2:7, ..., ::-1].astype(np.float32)
   sound = coefficients[None, 8:28].astype(np.float32)
-  variables = jax.jit(SyncNet().init)(jax.random.key(0), video, sound)
+  variables = convert(weights())
   embed = lip_sync.syncnet_embedder(variables, 2)
   ours = embed(crops, coefficients, 3)
   alone = jax.jit(SyncNet().apply)(variables, video, sound)
