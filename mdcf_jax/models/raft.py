@@ -1,9 +1,9 @@
 """RAFT, the optical flow between two pictures (Teed and Deng 2020).
 
-Small and large as in `princeton-vl/RAFT` (core/raft.py, extractor.py, update.py;
-BSD-3-Clause), for use with its trained weights: there is no training mode, batch
-norm always has its stored statistics. All products are in full float32, so that
-a score does not depend on the chip.
+Small and large as in `princeton-vl/RAFT` (core/raft.py, extractor.py and
+update.py; BSD-3-Clause), for use with its trained weights: there is no training
+mode, batch norm always has its stored statistics. All products are in full
+float32, so that a score does not depend on the chip.
 """
 
 import functools
