@@ -91,7 +91,7 @@ def test_farneback_sees_a_shift_and_says_its_parameters():
   flow = farneback_flow(frames)
   assert flow.fields.shape == (1, 128, 128, 2)
   inside = flow.fields[0, 24:-24, 24:-24]
-  np.testing.assert_allclose(inside, inside * 0 + (3, -2), atol=0.33)
+  np.testing.assert_allclose(inside, np.zeros_like(inside) + (3, -2), atol=0.33)
   assert 'farneback, pyr_scale 0.5, levels 3, winsize 15' in flow.estimator
   other = farneback_flow(frames, winsize=9)
   assert 'winsize 9' in other.estimator
