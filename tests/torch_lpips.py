@@ -67,7 +67,7 @@ class LPIPS(nn.Module):
     shift = torch.tensor((-0.030, -0.088, -0.188)).view(3, 1, 1)
     scale = torch.tensor((0.458, 0.448, 0.450)).view(3, 1, 1)
     x = (x - shift) / scale
-    for i, layer in enumerate(self.features):
+    for i, layer in enumerate(self.features[: self.outputs[-1] + 1]):
       x = layer(x)
       if i in self.outputs:
         yield x / (x.pow(2).sum(1, keepdim=True).sqrt() + 1e-10)
