@@ -23,8 +23,9 @@ COMMANDS = {
   'prepare': 'a folder of videos to training data',
   'plot': 'the curves of training runs as a picture',
   'pack': 'finished training runs to a folder of weights',
-  'convert': 'public weights (DAWN, HuBERT, VGG19) to a folder of weights',
+  'convert': 'public weights (DAWN, HuBERT, networks of metrics) to ours',
   'download': 'files that are not part of the package',
+  'evaluate': 'scores of generated clips beside true ones',
   'info': 'what a folder of weights contains',
 }
 
