@@ -1,1 +1,1 @@
-"""Scores of folders of clips: clips, networks, the table of metrics, reports."""
+"""Scores of folders of clips."""

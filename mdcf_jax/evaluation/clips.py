@@ -1,4 +1,4 @@
-"""Clips of an evaluation: found in folders, decoded once, never all in memory."""
+"""Clips of an evaluation: found, decoded once, never all in memory."""
 
 import dataclasses
 import functools

@@ -108,7 +108,7 @@ class Context:
         *key,
         clip.sha256,
         self.protocol.hash,
-        *(self.networks.identity(need) for need in needs),
+        *(self.networks.key(need) for need in needs),
       )
       found = self._cache.load(full)
       if found is None:

@@ -94,7 +94,7 @@ class Networks:
       self._descriptions[name] = find(self, name)
     return self._descriptions[name]
 
-  def identity(self, name: str) -> str:
+  def key(self, name: str) -> str:
     """What a result that was stored depends on: sha256, or a version."""
     found = self.describe(name)
     return ' '.join(str(found[k]) for k in ('sha256', 'version') if k in found)

@@ -26,9 +26,9 @@ def make(part: Part, protocol: Protocol) -> dict[str, Any]:
   """
   rows = dict(sorted(part.rows.items()))
   scores, reasons = {}, _reasons(rows.values())
-  for metric in table.select(part.header['metrics'] or ['fid']):
-    if not part.header['metrics']:
-      break
+  for metric in table.METRICS:
+    if metric.name not in part.header['metrics']:
+      continue
     if metric.kind == 'set':
       found, reason = _distance(metric, part, protocol)
       scores |= found
@@ -75,12 +75,10 @@ def _means(metric, rows, protocol) -> dict[str, Any]:
   """Means over clips, with intervals."""
   found = {}
   for name, better in metric.scores.items():
-    sides = {
-      side: _interval(
-        name, [row.get(f'{side}_scores', {}) for row in rows], protocol
-      )
-      for side, rows in ((side, list(rows.values())) for side in SIDES)
-    }
+    sides = {}
+    for side in SIDES:
+      scored = [row.get(f'{side}_scores', {}) for row in rows.values()]
+      sides[side] = _interval(name, scored, protocol)
     if sides['fake'] is None:
       continue
     found[name] = {**sides['fake'], 'better': better}
