@@ -103,7 +103,7 @@ class Networks:
     path = self._folder / f'{name}.safetensors'
     if not path.is_file():
       raise InputError(
-        f'no {name} weights: {path} is not there (mdcf convert {name})'
+        f'no {name} weights: {path} is not there (see mdcf download {name})'
       )
     text = weights.read_metadata(path).get('metric')
     try:

@@ -131,7 +131,7 @@ def _counts(rows: Iterable[Mapping[str, Any]], side: str) -> dict[str, int]:
 
 
 def lines(report: Mapping[str, Any]) -> list[str]:
-  """The scores as text: one line each, and one for each metric that is not."""
+  """The scores as text: one line each."""
   text = [f'protocol {report["protocol"]["name"]} {report["protocol"]["hash"]}']
   for name, score in report['scores'].items():
     interval = ''
@@ -142,5 +142,4 @@ def lines(report: Mapping[str, Any]) -> list[str]:
       true = f'  true clips {score["real"]["value"]:.4g}'
     better = f'  better: {score["better"]}' if score['better'] else ''
     text.append(f'{name:32} {score["value"]:10.4g}{interval}{true}{better}')
-  text += [f'{k:32} skipped: {v}' for k, v in report['skipped'].items()]
   return text
