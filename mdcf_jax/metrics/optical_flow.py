@@ -3,6 +3,9 @@
 The paper does not say which estimator its Flow Smoothness is of (appendix A.3),
 and estimators differ by more than methods do. So what estimated a flow travels
 with it, and with every score of it; scores of two estimators do not compare.
+
+Neither estimator gives exactly nothing for equal frames, so scores have a
+floor: where little moves, score a clip that repeats one frame beside it.
 """
 
 import dataclasses
