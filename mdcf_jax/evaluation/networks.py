@@ -25,6 +25,7 @@ from mdcf_jax.metrics.protocol import Protocol
 
 # Network -> what tells one from another: the key of `model` and its values.
 NETWORKS = ('inception', 'i3d', 'syncnet', 's3fd', 'raft', 'lpips')
+_SPREAD = ('inception', 'i3d', 'lpips')
 _CHOICE = {'raft': 'size', 'lpips': 'net'}
 
 
@@ -165,7 +166,7 @@ class Networks:
     return landmarker.find_model(self._face_model)
 
   def variables(self, name: str) -> Mapping[str, Any]:
-    """Variables of a network, on all local devices."""
+    """Variables of a network, on all local devices if its batches are."""
     return self._load(name)
 
   @functools.cached_property
@@ -180,7 +181,8 @@ class Networks:
 
   @functools.cache  # noqa: B019 - lives as long as the command.
   def _load(self, name: str) -> Mapping[str, Any]:
-    return jax.device_put(self._read(name), batches.replicated())
+    spread = batches.replicated() if name in _SPREAD else None
+    return jax.device_put(self._read(name), spread)
 
   def _read(self, name: str) -> Mapping[str, Any]:
     model = self.describe(name)['model']

@@ -6,7 +6,7 @@ import numpy as np
 
 from mdcf_jax.errors import NoScore
 from mdcf_jax.evaluation.clips import Clip, chunks
-from mdcf_jax.metrics import identity, landmarks, lpips, sharpness
+from mdcf_jax.metrics import batches, identity, landmarks, lpips, sharpness
 from mdcf_jax.metrics.clip_scores import ClipScores
 from mdcf_jax.metrics.psnr import psnr
 from mdcf_jax.metrics.ssim import ssim
@@ -28,7 +28,8 @@ def measure_ssim(context, clip: Clip, truth: Clip) -> Mapping[str, float]:
 def measure_lpips(context, clip: Clip, truth: Clip) -> Mapping[str, float]:
   """Mean over frames."""
   variables = context.networks.variables('lpips')
-  one = lambda a, b: lpips.lpips(variables, a, b)
+  size = batches.whole_batch(lpips.BATCH)
+  one = lambda a, b: lpips.lpips(variables, a, b, batch=size)
   return {'lpips_alex': _mean_of_frames(context, clip, truth, one)}
 
 

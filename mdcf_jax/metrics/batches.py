@@ -29,8 +29,8 @@ def whole_batch(size: int) -> int:
   return -(-size // count) * count
 
 
-def _spread(batch: np.ndarray) -> Any:
-  """A batch over the local devices, if they divide it."""
+def spread(batch: np.ndarray) -> Any:
+  """Puts a batch on the local devices, in parts, if they divide it."""
   if len(batch) % jax.local_device_count():
     return batch
   return jax.device_put(batch, NamedSharding(_mesh(), P('batch')))
@@ -65,7 +65,7 @@ def apply_in_batches(
 
   def flush() -> None:
     padded = batch + batch[-1:] * (batch_size - len(batch))
-    out = np.asarray(function(_spread(np.stack(padded))), np.float32)
+    out = np.asarray(function(spread(np.stack(padded))), np.float32)
     results.append(out[: len(batch)])
     batch.clear()
 
