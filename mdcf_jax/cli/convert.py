@@ -79,9 +79,8 @@ def run(args: argparse.Namespace) -> None:
     source = {
       pathlib.Path(path).name: download.file_sha256(path) for path in args.input
     }
-    networks.save(
-      args.output, args.kind, variables, {'model': model, 'source': source}
-    )
+    about = {'model': model, 'source': source, 'licence': args.licence}
+    networks.save(args.output, args.kind, variables, about)
   else:
     how = {'converted': args.kind, 'licence': args.licence}
     write(args.output, how, description, variables, args.resolution, args.dtype)

@@ -23,9 +23,9 @@ from mdcf_jax.media import download, landmarker
 from mdcf_jax.metrics import batches, face_detection, identity, lip_sync
 from mdcf_jax.metrics.protocol import Protocol
 
-# Network -> what tells one from another: the key of `model` and its values.
 NETWORKS = ('inception', 'i3d', 'syncnet', 's3fd', 'raft', 'lpips')
-_SPREAD = ('inception', 'i3d', 'lpips')
+_SPREAD = ('inception', 'i3d', 'lpips')  # In batches that devices divide.
+# The keyword of its module by which a network is told from its like.
 _CHOICE = {'raft': 'size', 'lpips': 'net'}
 
 
