@@ -50,7 +50,7 @@ class Context:
     def measure() -> dict[str, np.ndarray]:
       try:
         track = faces.track_faces(
-          clip.frames, self.networks.face_model, name=clip.path.name
+          clip.frames, self.networks.face_model, name='the clip'
         )
       except NoScore as error:
         return {'missing': np.array(str(error))}

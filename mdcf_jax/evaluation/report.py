@@ -90,7 +90,10 @@ def _means(metric, rows, protocol) -> dict[str, Any]:
 def _interval(
   name: str, rows: list[Mapping[str, float]], protocol: Protocol
 ) -> dict[str, Any] | None:
-  """Mean of a score and its interval; None if no clip has it."""
+  """Mean of a score and its interval; None if no clip has it.
+
+  Of one clip there is no interval.
+  """
   if name == 'blink_rate':
     pooled = motion.pooled(rows)
     values = [] if pooled is None else pooled[0]
@@ -98,6 +101,8 @@ def _interval(
     values = [row[name] for row in rows if name in row]
   if not len(values):
     return None
+  if len(values) == 1:
+    return {'value': float(values[0]), 'count': 1}
   level, draws, seed = protocol.interval
   mean, low, high = bootstrap_interval(
     np.asarray(values), level=level, num_samples=draws, seed=seed

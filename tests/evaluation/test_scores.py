@@ -171,7 +171,7 @@ def test_numbers_that_are_none_enter_no_mean(real, monkeypatch):
   )
   found = scores(real, real, ['detail'])
   score = found['scores']['laplacian_ratio_frame']
-  assert score['count'] == 1 and score['value'] == 1
+  assert score == {'value': 1.0, 'count': 1, 'better': 'one'}  # No interval.
   assert found['no_score']['laplacian_ratio_frame']['clips'] == 2
 
 
