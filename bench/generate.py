@@ -29,10 +29,10 @@ import numpy as np  # noqa: E402
 
 from bench import memory  # noqa: E402
 from mdcf_jax.data.records import AUDIO_ENCODERS  # noqa: E402
+from mdcf_jax.devices import DTYPES, check_dtype  # noqa: E402
 from mdcf_jax.errors import InputError  # noqa: E402
 from mdcf_jax.ops.sampling import SAMPLERS  # noqa: E402
-from mdcf_jax.pipeline import DTYPES, check_dtype  # noqa: E402
-from mdcf_jax.stages import Options, frames_at_once, num_bytes  # noqa: E402
+from mdcf_jax.stages import Chunks, Options, num_bytes  # noqa: E402
 
 MODES = dict(mdcf='', dawn=',identity')
 STAGES = ('motion', 'encode', 'speech', 'diffusion', 'frames')
@@ -102,7 +102,7 @@ def measure(args: argparse.Namespace, mode: str, frames: int) -> dict[str, Any]:
   # How often each program runs.
   often = dict(
     diffusion=args.steps // options.at_once,
-    frames=-(-frames // frames_at_once(config.resolution)),
+    frames=-(-frames // Chunks.usual(config.resolution).frames),
   )
   seconds = {}
   for name, call in calls.items():

@@ -124,7 +124,7 @@ def _make(open_pipeline: Callable, job: jobs.Job, *, keep: bool):
   crop = media_image.parse_crop(job.options['crop'])
   samples, rate = inputs.read_audio(job.audio)
   pipe = open_pipeline()
-  from mdcf_jax.pipeline import FPS
+  from mdcf_jax.inputs import FPS
 
   frames = pipe.stream(
     job.image,
