@@ -2,8 +2,9 @@
 
   python scripts/write_golden.py --output tests/golden
 
-needs torch and transformers (Apache-2.0). Weights are random and tiny; nothing
-in the files is anybody's trained weights or recording.
+needs torch, transformers (Apache-2.0), python_speech_features and OpenCV for
+Python. Weights are random; nothing in the files is anybody's trained weights
+or recording.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from tests import (  # noqa: E402
   torch_i3d,
   torch_inception,
   torch_models,
+  torch_syncnet,
 )
 
 
@@ -82,6 +84,49 @@ def i3d() -> dict[str, np.ndarray]:
   return {'features': torch_i3d.features(model, windows)}
 
 
+def syncnet() -> dict[str, np.ndarray]:
+  """Embeddings of SyncNet with the weights of `tests.random_syncnet`."""
+  rng = np.random.RandomState(2)
+  video = rng.randint(0, 256, (1, 5, 224, 224, 3)).astype(np.float32)
+  mfcc = (10 * rng.randn(1, 20, 13)).astype(np.float32)
+  model = torch_syncnet.with_random_weights(torch_syncnet.SyncNet())
+  with torch.no_grad():
+    outputs = model(*torch_syncnet.inputs(video, mfcc))
+  return dict(zip(('video', 'audio'), (x.numpy() for x in outputs)))
+
+
+def s3fd() -> dict[str, np.ndarray]:
+  """Scores and offsets of S3FD with the weights of `tests.random_syncnet`."""
+  image = np.random.RandomState(4).uniform(-120, 130, (1, 3, 43, 64))
+  model = torch_syncnet.with_random_weights(torch_syncnet.S3FD())
+  arrays = {}
+  with torch.no_grad():
+    outputs = model(torch.from_numpy(image.astype(np.float32)))
+  for i, (scores, offsets) in enumerate(outputs):
+    arrays[f'scores_{i}'] = scores.numpy()
+    arrays[f'offsets_{i}'] = offsets.numpy()
+  return arrays
+
+
+def sound_and_pictures() -> dict[str, np.ndarray]:
+  """Coefficients of a sound, and a picture that OpenCV resized.
+
+  What goes in is what NumPy draws in the tests.
+  """
+  import cv2
+  import python_speech_features
+
+  rng = np.random.RandomState(3)
+  sound = (3000 * rng.randn(3001)).astype(np.int16)
+  image = rng.randint(0, 256, (31, 45, 3)).astype(np.uint8)
+  return {
+    'mfcc': python_speech_features.mfcc(sound, 16000),
+    'smaller': cv2.resize(image, (13, 17)),
+    'larger': cv2.resize(image, (50, 40)),
+    'quarter': cv2.resize(image, (0, 0), fx=0.25, fy=0.25),
+  }
+
+
 def main() -> None:
   """Writes all files."""
   parser = argparse.ArgumentParser(description=__doc__)
@@ -89,7 +134,15 @@ def main() -> None:
   folder = parser.parse_args().output
   folder.mkdir(parents=True, exist_ok=True)
   torch.set_num_threads(1)
-  for make in (hubert, vgg19, inception, i3d):
+  for make in (
+    hubert,
+    vgg19,
+    inception,
+    i3d,
+    syncnet,
+    s3fd,
+    sound_and_pictures,
+  ):
     path = folder / f'{make.__name__}.npz'
     np.savez_compressed(path, **make())
     print(f'{path}: {path.stat().st_size} bytes')
