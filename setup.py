@@ -30,8 +30,13 @@ setuptools.setup(
   ],
   extras_require={
     'faces': ['mediapipe>=1.2'],  # Pose, blink and boxes from pictures.
-    # For CSIM of `mdcf_jax.metrics.identity`: runs a network of the user's.
-    'eval': ['onnxruntime>=1.20'],
+    'eval': [
+      # For CSIM of `mdcf_jax.metrics.identity`: runs a network of the user's.
+      'onnxruntime>=1.20',
+      # Farnebaeck's optical flow; the distribution that MediaPipe asks for, as
+      # two of them break each other.
+      'opencv-contrib-python>=4.10',
+    ],
     'plot': ['matplotlib>=3.9'],  # `mdcf plot` alone.
     'cuda12': ['jax[cuda12]'],
     'cuda13': ['jax[cuda13]'],

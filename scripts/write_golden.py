@@ -2,6 +2,10 @@
 
   python scripts/write_golden.py --output tests/golden
 
+or, of some files alone,
+
+  python scripts/write_golden.py --output tests/golden --only raft lpips
+
 needs torch, transformers (Apache-2.0), python_speech_features and OpenCV for
 Python. Weights are random; nothing in the files is anybody's trained weights
 or recording.
@@ -19,13 +23,18 @@ sys.path.insert(0, str(ROOT))
 
 from mdcf_jax.convert import i3d as i3d_names  # noqa: E402
 from mdcf_jax.convert import inception as inception_names  # noqa: E402
+from mdcf_jax.convert import lpips as lpips_names  # noqa: E402
+from mdcf_jax.convert import raft as raft_names  # noqa: E402
 from tests import (  # noqa: E402
   random_networks,
   torch_i3d,
   torch_inception,
+  torch_lpips,
   torch_models,
+  torch_raft,
   torch_syncnet,
 )
+from tests.random_tensors import random_images, random_tensors  # noqa: E402
 
 
 def hubert() -> dict[str, np.ndarray]:
@@ -127,24 +136,61 @@ def sound_and_pictures() -> dict[str, np.ndarray]:
   }
 
 
+def raft() -> dict[str, np.ndarray]:
+  """Every third pixel of the flow of two images, after two iterations.
+
+  Weights and images are those of `tests.random_tensors`.
+  """
+  images = np.moveaxis(random_images(2, 128), -1, 1).astype(np.float32)
+  arrays = {}
+  for size in ('small', 'large'):
+    weights = random_tensors(raft_names.table(size), raft_names.shapes(size))
+    model = torch_raft.raft(size, weights)
+    pair = (torch.from_numpy(images[:1]), torch.from_numpy(images[1:]))
+    with torch.no_grad():
+      flow = model(*pair, iterations=2).numpy()
+    arrays[size] = np.moveaxis(flow, 1, -1)[:, ::3, ::3]
+  return arrays
+
+
+def lpips() -> dict[str, np.ndarray]:
+  """Distances of two pairs of images of `tests.random_tensors`."""
+  images = np.moveaxis(random_images(4, 64), -1, 1).astype(np.float32)
+  planes = torch.from_numpy(images / np.float32(127.5) - 1)
+  arrays = {}
+  for net in ('alex', 'vgg16'):
+    weights = random_tensors(lpips_names.table(net), lpips_names.shapes(net))
+    model = torch_lpips.lpips(net, weights)
+    with torch.no_grad():
+      arrays[net] = model(planes[:2], planes[2:]).numpy()
+  return arrays
+
+
+MAKERS = (
+  hubert,
+  vgg19,
+  inception,
+  i3d,
+  raft,
+  lpips,
+  syncnet,
+  s3fd,
+  sound_and_pictures,
+)
+FILES = {make.__name__: make for make in MAKERS}
+
+
 def main() -> None:
-  """Writes all files."""
+  """Writes all files, or those that are asked for."""
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument('--output', default='tests/golden', type=pathlib.Path)
-  folder = parser.parse_args().output
-  folder.mkdir(parents=True, exist_ok=True)
+  parser.add_argument('--only', nargs='+', choices=FILES, default=list(FILES))
+  args = parser.parse_args()
+  args.output.mkdir(parents=True, exist_ok=True)
   torch.set_num_threads(1)
-  for make in (
-    hubert,
-    vgg19,
-    inception,
-    i3d,
-    syncnet,
-    s3fd,
-    sound_and_pictures,
-  ):
-    path = folder / f'{make.__name__}.npz'
-    np.savez_compressed(path, **make())
+  for name in args.only:
+    path = args.output / f'{name}.npz'
+    np.savez_compressed(path, **FILES[name]())
     print(f'{path}: {path.stat().st_size} bytes')
 
 

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from mdcf_jax.metrics.flow_smoothness import flow_smoothness
+from mdcf_jax.metrics.flow_smoothness import (
+  clip_flow_smoothness,
+  flow_smoothness,
+  flow_smoothness_ratio,
+)
+from mdcf_jax.metrics.optical_flow import ClipFlow
 
 
 def linear(matrix, height=6, width=9):
@@ -45,3 +50,39 @@ def test_noise_is_rough_and_every_frame_has_its_score():
 def test_what_is_no_field(shape):
   with pytest.raises(ValueError, match='not'):
     flow_smoothness(np.zeros(shape))
+
+
+def clip(fields, estimator='known'):
+  return ClipFlow(np.asarray(fields, np.float32), estimator)
+
+
+def test_a_clip_has_the_mean_of_its_fields_and_keeps_the_estimator():
+  fields = [linear([[0.1, 0], [0, 0.1]]), linear([[0.3, 0], [0, 0.3]])]
+  score = clip_flow_smoothness(clip(fields))
+  assert score.estimator == 'known'
+  np.testing.assert_allclose(score.value, 0.2 * np.sqrt(2), rtol=1e-6)
+  moved = clip_flow_smoothness(clip(np.asarray(fields) + [5.0, -3.0]))
+  np.testing.assert_allclose(moved.value, score.value, rtol=1e-5)
+
+
+def test_the_ratio_to_the_true_clip():
+  truth = clip([linear([[0.1, 0.2], [0, 0.1]])])
+  twice = clip(2 * truth.fields)
+  assert flow_smoothness_ratio(truth, truth).value == 1
+  np.testing.assert_allclose(flow_smoothness_ratio(twice, truth).value, 2)
+  assert flow_smoothness_ratio(twice, truth).estimator == 'known'
+  still = clip(0 * truth.fields)
+  assert flow_smoothness_ratio(still, truth).value == 0
+  assert np.isinf(flow_smoothness_ratio(truth, still).value)
+  assert np.isnan(flow_smoothness_ratio(still, still).value)
+
+
+def test_two_estimators_do_not_compare():
+  fields = [linear([[0.1, 0], [0, 0.1]])]
+  with pytest.raises(ValueError, match='two estimators: a and b'):
+    flow_smoothness_ratio(clip(fields, 'a'), clip(fields, 'b'))
+
+
+def test_a_clip_without_flow():
+  with pytest.raises(ValueError, match='without flow'):
+    clip_flow_smoothness(clip(np.zeros((0, 4, 4, 2))))
