@@ -44,11 +44,15 @@ setuptools.setup(
     # For scripts/pth_to_safetensors.py alone, which opens PyTorch's pickles
     # apart from the package; nothing in mdcf_jax imports torch.
     'convert': ['torch==2.13.0'],
-    # For the tests that compare with PyTorch's modules and with HuBERT's, and
-    # for those of CSIM, which make a small network (no mark; skipped without).
+    # For the tests that compare with PyTorch's modules, with HuBERT's, with
+    # SyncNet's sound and pictures, and for those of CSIM, which make a small
+    # network (no mark; skipped without).
     'parity': [
       'torch==2.13.0',
       'transformers>=5.0,<6',
+      'python_speech_features>=0.6',
+      'scipy>=1.14',
+      'opencv-contrib-python>=4.10',
       'onnx>=1.17',
       'onnxruntime>=1.20',
     ],
