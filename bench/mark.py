@@ -106,7 +106,9 @@ ATTACKS = {
   ),
   'brighter, CRF 23': lambda x, i: encode(brighten(x, 1.15, 12), 23),
   'darker, CRF 23': lambda x, i: encode(brighten(x, 0.8, -8), 23),
-  'two frames dropped, CRF 23': lambda x, i: encode(x[:5] + x[6:-7] + x[-6:], 23),
+  'two frames dropped, CRF 23': lambda x, i: encode(
+    x[:5] + x[6:-7] + x[-6:], 23
+  ),
   'mirrored, CRF 23': lambda x, i: encode([y[:, ::-1] for y in x], 23),
   'one frame': lambda x, i: x[len(x) // 2 :][:1],
   'one frame of CRF 28': lambda x, i: encode(x, 28)[len(x) // 2 :][:1],
