@@ -7,7 +7,8 @@ Frames are marked, encoded as `mdcf generate` does (CRF 18), then spoilt, and
 looked at as `mdcf detect` would. A folder may hold videos, pictures (which are
 moved slowly, to be clips) or both. Bits are right of the 16 of the payload, as
 read without knowing it. False alarms are counted on frames as they are in the
-files, singly, and on two stretches of 25 frames of each video. Output is a markdown table.
+files, singly, and on two stretches of 25 frames of each video. Output is a
+markdown table; its last rows are what is known to remove the mark.
 """
 
 import argparse
@@ -83,6 +84,31 @@ def jpeg(frame, quality: int) -> list[np.ndarray]:
   return [np.asarray(Image.open(file))]
 
 
+def rotate(frames, degrees: float) -> list[np.ndarray]:
+  """Frames turned around their middle, and without the corners."""
+  how = Image.Resampling.BICUBIC
+  turned = [np.asarray(Image.fromarray(x).rotate(degrees, how)) for x in frames]
+  side = turned[0].shape[0] // 10
+  return [x[side:-side, side:-side] for x in turned]
+
+
+def stretch(frames, factor: float) -> list[np.ndarray]:
+  """Frames made wider, of an even width."""
+  height, width = frames[0].shape[:2]
+  size = 2 * round(factor * width / 2), height
+  how = Image.Resampling.BICUBIC
+  return [np.asarray(Image.fromarray(x).resize(size, how)) for x in frames]
+
+
+def subtract(frames) -> list[np.ndarray]:
+  """What whoever has the source code can do: add the opposite."""
+  added = mark.tile(PAYLOAD)
+  shape = frames[0].shape
+  repeats = -(-shape[0] // mark.TILE), -(-shape[1] // mark.TILE)
+  added = np.tile(added, repeats)[: shape[0], : shape[1], None]
+  return [np.uint8(np.clip(x.astype(int) - added, 0, 255)) for x in frames]
+
+
 # What is done to frames that were encoded once, by name.
 ATTACKS = {
   'none': lambda x, i: x,
@@ -115,6 +141,13 @@ ATTACKS = {
   'one frame, JPEG 90': lambda x, i: jpeg(x[len(x) // 2], 90),
   'one frame, JPEG 60': lambda x, i: jpeg(x[len(x) // 2], 60),
   'one frame, JPEG 30': lambda x, i: jpeg(x[len(x) // 2], 30),
+  'CRF 38': lambda x, i: encode(x, 38),
+  '35 %, CRF 23': lambda x, i: encode(scale(x, 0.35), 23),
+  '2 % wider, CRF 23': lambda x, i: encode(stretch(x, 1.02), 23),
+  '10 % wider, CRF 23': lambda x, i: encode(stretch(x, 1.1), 23),
+  'turned by 1 degree, CRF 23': lambda x, i: encode(rotate(x, 1), 23),
+  'turned by 5 degrees, CRF 23': lambda x, i: encode(rotate(x, 5), 23),
+  'subtracted': lambda x, i: subtract(x),
 }
 
 
