@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import datetime
-import importlib.util
+import importlib
 import os
 import pathlib
 import uuid
@@ -34,8 +34,13 @@ class Certificate:
 
 
 def available() -> bool:
-  """Whether `c2pa-python` and `cryptography` are installed."""
-  return all(map(importlib.util.find_spec, ('c2pa', 'cryptography')))
+  """Whether `c2pa-python` and `cryptography` are installed, and load."""
+  try:
+    importlib.import_module('c2pa')
+    importlib.import_module('cryptography.x509')
+  except Exception:  # Of a library in it that is not for this machine, too.
+    return False
+  return True
 
 
 def load_certificate(

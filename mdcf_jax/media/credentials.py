@@ -63,7 +63,7 @@ def sign(
   """Puts a signed manifest into a file, which is replaced when it is whole.
 
   Args:
-    path: of a video that ends in one of FORMATS, or a .png.
+    path: of a video that ends in one of FORMATS.
     certificate: who signs.
     version: of this package.
 
@@ -73,7 +73,7 @@ def sign(
   import c2pa
 
   path = pathlib.Path(path)
-  form = (FORMATS | {'.png': 'image/png'})[path.suffix.lower()]
+  form = FORMATS[path.suffix.lower()]
   part = path.with_name(f'.{uuid.uuid4().hex[:8]}.signed.part{path.suffix}')
   try:
     with path.open('rb') as source, part.open('w+b') as target:

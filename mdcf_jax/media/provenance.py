@@ -1,10 +1,14 @@
 """What a generated video says of itself, besides the mark in its pictures."""
 
 import importlib.metadata
+import logging
 import os
 
+from mdcf_jax.errors import InputError
 from mdcf_jax.media import certificates, credentials
 from mdcf_jax.media.certificates import Certificate
+
+logger = logging.getLogger(__name__)
 
 
 def version() -> str:
@@ -41,5 +45,17 @@ def signer(
 
 
 def sign(path: str | os.PathLike, certificate: Certificate) -> None:
-  """Puts the manifest into a finished file; see `credentials.sign`."""
-  credentials.sign(path, certificate, version())
+  """Puts the manifest into a finished file; see `credentials.sign`.
+
+  Nobody asked for the self-signed one: when it fails, a warning is enough, and
+  the video stays.
+
+  Raises:
+    InputError: it cannot be signed with a certificate of the user's.
+  """
+  try:
+    credentials.sign(path, certificate, version())
+  except InputError as error:
+    if not certificate.self_made:
+      raise
+    logger.warning('no C2PA manifest: %s', error)

@@ -31,14 +31,15 @@ def write(path, **options):
   return path
 
 
-def test_videos_are_signed(packages, tmp_path, cache):
-  path = write(tmp_path / 'a.mp4')
+@pytest.mark.parametrize('suffix', ['mp4', 'm4v', 'mov'])
+def test_videos_are_signed(suffix, packages, tmp_path, cache):
+  path = write(tmp_path / f'a.{suffix}')
   found = credentials.read(path)
   assert found.verified and found.self_made and not found.trusted
   assert found.generator.startswith('mdcf_jax ')
   assert found.source_types == ('trainedAlgorithmicMedia',)
   assert found.problems == ('signingCredential.untrusted',)
-  assert {x.name for x in tmp_path.iterdir()} == {'a.mp4', 'cache'}
+  assert {x.name for x in tmp_path.iterdir()} == {path.name, 'cache'}
   (key,) = cache.iterdir()
   assert key.stat().st_mode & 0o777 == 0o600
   assert key.parent.stat().st_mode & 0o777 == 0o700
@@ -154,6 +155,16 @@ def test_a_failing_signature_leaves_nothing(packages, tmp_path):
   with pytest.raises(InputError, match='cannot be signed'):
     write(tmp_path / 'a.mp4', sign=broken)
   assert [x.name for x in tmp_path.iterdir()] == ['cache']
+
+
+def test_a_failing_signature_of_nobody_s_asking(packages, tmp_path, caplog):
+  """The video stays, without a manifest."""
+  made = certificates.own_certificate()
+  broken = certificates.Certificate(made.chain, b'no key', 'es256', True)
+  path = write(tmp_path / 'a.mp4', sign=broken)
+  assert credentials.read(path) is None
+  assert 'no C2PA manifest' in caplog.text
+  assert {x.name for x in tmp_path.iterdir()} == {'a.mp4', 'cache'}
 
 
 def test_without_the_packages(tmp_path, monkeypatch):
