@@ -191,11 +191,11 @@ def test_real_frames_are_not_marked_and_then_are(test_data):
 
 
 @pytest.mark.slow
-def test_a_thousand_real_frames_are_not_marked(test_data):
+def test_many_real_frames_are_not_marked(test_data):
+  """`bench/mark.py` counts a thousand."""
   seen = 0
-  for frames in real_frames(test_data, 100, 50):
-    for frame in frames[::5]:
-      assert mark_search.detect([frame]).verdict == 'not marked'
+  for frames in real_frames(test_data, 100, 25):
+    for sample in (frames[:1], frames[-1:], frames):
+      assert mark_search.detect(sample).verdict == 'not marked'
       seen += 1
-    assert mark_search.detect(frames).verdict == 'not marked'
-  assert seen >= 990  # Some clips are shorter than 50 frames.
+  assert seen == 300
