@@ -13,9 +13,10 @@ from mdcf_jax.media.writer import VideoWriter
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-  """Keys go to a folder of this test, not to the user's."""
-  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
-  return tmp_path / 'cache' / 'mdcf_jax' / 'provenance'
+  """Keys go to a folder of this test."""
+  folder = tmp_path / 'cache'
+  monkeypatch.setattr(certificates, 'cache_dir', lambda: folder)
+  return folder / 'provenance'
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_own_certificate_is_kept(packages, cache):
 
 def test_a_cache_that_cannot_be_written(packages, tmp_path, monkeypatch):
   (tmp_path / 'file').touch()
-  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))
+  monkeypatch.setattr(certificates, 'cache_dir', lambda: tmp_path / 'file')
   assert credentials.read(write(tmp_path / 'a.mp4')).verified
 
 
