@@ -143,7 +143,6 @@ def generate(files, tmp_path, monkeypatch):
   monkeypatch.setattr(
     pipeline.Pipeline, 'from_pretrained', lambda *_, **__: pipe
   )
-  monkeypatch.setattr(pipeline, 'FPS', 25)
   output = tmp_path / 'out.mp4'
   given = dict(image='plain.png', audio='sound.wav')
   words = [f'--{key}={files / value}' for key, value in given.items()]
