@@ -255,6 +255,7 @@ def _values(image, scales, waves) -> np.ndarray:
   return values / max(math.sqrt(float(size.sum()) / 2), 1e-12)
 
 
+@functools.lru_cache(maxsize=4)  # Rows and columns are often as many.
 def _turns(length: int, scale: float) -> np.ndarray:
   """exp(-2 pi i k x / period), `[K, length]`, k from -11 to 11."""
   k = np.arange(-mark.BAND[1], mark.BAND[1] + 1)

@@ -182,7 +182,7 @@ def real_frames(test_data, clips, each):
 
 
 def test_real_frames_are_not_marked_and_then_are(test_data):
-  for frames in real_frames(test_data, 4, 20):
+  for frames in real_frames(test_data, 2, 12):
     for sample in (frames, frames[:1]):
       found = mark_search.detect(sample)
       assert found.verdict == 'not marked'
