@@ -134,7 +134,8 @@ def generate(files, tmp_path, monkeypatch):
   frames = spoil.clip(12)
   stage = types.SimpleNamespace(beside_weights=0)
   pipe = types.SimpleNamespace(
-    stream=lambda *args, **options: iter(frames),
+    prepare=lambda *args, **options: types.SimpleNamespace(resolution=256),
+    generate=lambda clips, progress: [iter(frames) for _ in clips],
     plan=types.SimpleNamespace(
       stages={'all': stage}, frames=12, resolution=256, peak=0, weights=0
     ),
