@@ -38,6 +38,8 @@ setuptools.setup(
       'opencv-contrib-python>=4.10',
     ],
     'plot': ['matplotlib>=3.9'],  # `mdcf plot` alone.
+    # Signed C2PA manifests; the mark and the metadata need neither.
+    'provenance': ['c2pa-python>=0.38', 'cryptography>=45'],
     'cuda12': ['jax[cuda12]'],
     'cuda13': ['jax[cuda13]'],
     'tpu': ['jax[tpu]'],
@@ -62,6 +64,8 @@ setuptools.setup(
       'pre-commit>=4',
       'soundfile>=0.13',
       'matplotlib>=3.9',  # Of the extra `plot`, which is tested.
+      'c2pa-python>=0.38',  # Of the extra `provenance`, which is tested.
+      'cryptography>=45',
     ],
   },
   entry_points={'console_scripts': ['mdcf = mdcf_jax.cli.main:main']},

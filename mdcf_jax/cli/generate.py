@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from mdcf_jax import jobs
+from mdcf_jax.cli import provenance
 from mdcf_jax.errors import InputError
 
 HELP = 'portrait and recording to a talking-head video'
@@ -72,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   add('--pose', default='generated', help='generated, still, or .npy/.csv')
   add('--blink', default='generated', help='generated, none, or .npy/.csv')
   add('--crop', default='auto', help='auto, none, or X,Y,W,H in pixels')
+  provenance.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -79,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
   options = {name: getattr(args, name) for name in jobs.OPTIONS}
   if args.batch < 1:
     raise InputError(f'--batch {args.batch} is less than 1')
+  origin = provenance.options(args)
 
   @functools.cache
   def open_pipeline():
@@ -92,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
     )
 
   keep = args.interrupted == 'keep'
+  make = functools.partial(_make, keep=keep, origin=origin)
   given = [name for name in jobs.FILES if getattr(args, name) is not None]
   if args.manifest is not None:
     if given:
@@ -100,8 +104,10 @@ def run(args: argparse.Namespace) -> int:
     new = [job for job in rows if not os.path.isfile(job.output)]
     if new:
       open_pipeline()  # Weights that cannot be used are no fault of a row.
-    made = _make_all(open_pipeline, new, args.batch, keep)
+    made = _make_all(open_pipeline, make, new, args.batch)
     there, failed = len(rows) - len(new), len(new) - made
+    if made:
+      print(provenance.describe(**origin))
     print(f'{made} made, {there} there already, {failed} failed')
     return 2 if failed else 0
   missing = [name for name in jobs.FILES if name not in given]
@@ -109,16 +115,17 @@ def run(args: argparse.Namespace) -> int:
     raise InputError(f'--{missing[0]} is missing (or --manifest, for many)')
   job = jobs.Job(args.image, args.audio, args.output, options)
   read = _read(open_pipeline, job)
-  (error,) = _make(open_pipeline(), [read], keep)
+  (error,) = make(open_pipeline(), [read])
   if error:
     raise error
+  print(provenance.describe(**origin, output=job.output))
   for line in report(open_pipeline().timings):
     print(line)
   return 0
 
 
 def _make_all(
-  open_pipeline: Callable, rows: list[jobs.Job], batch: int, keep: bool
+  open_pipeline: Callable, make: Callable, rows: list[jobs.Job], batch: int
 ) -> int:
   """Goes on after a job that cannot be done; returns how many were."""
   made = 0
@@ -132,7 +139,7 @@ def _make_all(
         continue
       kinds.setdefault(read.clip.kind, []).append(read)
     for group in kinds.values():
-      errors = _make(open_pipeline(), group, keep)
+      errors = make(open_pipeline(), group)
       for read, error in zip(group, errors):
         if error:
           _tell(read.job, error)
@@ -173,13 +180,16 @@ def _read(open_pipeline: Callable, job: jobs.Job) -> _Read:
   return _Read(job, clip, samples, rate)
 
 
-def _make(pipe, group: list[_Read], keep: bool) -> list[InputError | None]:
+def _make(
+  pipe, group: list[_Read], *, keep: bool, origin: dict[str, Any]
+) -> list[InputError | None]:
   """Generates videos together, and prints where they are.
 
   Args:
     pipe: a Pipeline.
     group: jobs of one kind.
     keep: leave a video of the frames so far when it is interrupted.
+    origin: how the videos tell what they are: keywords of `VideoWriter`.
 
   Returns:
     For each why it could not be written, or None.
@@ -194,7 +204,7 @@ def _make(pipe, group: list[_Read], keep: bool) -> list[InputError | None]:
     interrupted = None
     try:
       with VideoWriter(
-        job.output, clip.resolution, FPS, samples, sample_rate=rate
+        job.output, clip.resolution, FPS, samples, sample_rate=rate, **origin
       ) as writer:
         interrupted = _write(frames, writer, keep)
       print(job.output, flush=True)
