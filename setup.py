@@ -38,17 +38,23 @@ setuptools.setup(
       'opencv-contrib-python>=4.10',
     ],
     'plot': ['matplotlib>=3.9'],  # `mdcf plot` alone.
+    # Signed C2PA manifests; the mark and the metadata need neither.
+    'provenance': ['c2pa-python>=0.38', 'cryptography>=45'],
     'cuda12': ['jax[cuda12]'],
     'cuda13': ['jax[cuda13]'],
     'tpu': ['jax[tpu]'],
     # For scripts/pth_to_safetensors.py alone, which opens PyTorch's pickles
     # apart from the package; nothing in mdcf_jax imports torch.
     'convert': ['torch==2.13.0'],
-    # For the tests that compare with PyTorch's modules and with HuBERT's, and
-    # for those of CSIM, which make a small network (no mark; skipped without).
+    # For the tests that compare with PyTorch's modules, with HuBERT's, with
+    # SyncNet's sound and pictures, and for those of CSIM, which make a small
+    # network (no mark; skipped without).
     'parity': [
       'torch==2.13.0',
       'transformers>=5.0,<6',
+      'python_speech_features>=0.6',
+      'scipy>=1.14',
+      'opencv-contrib-python>=4.10',
       'onnx>=1.17',
       'onnxruntime>=1.20',
     ],
@@ -58,6 +64,8 @@ setuptools.setup(
       'pre-commit>=4',
       'soundfile>=0.13',
       'matplotlib>=3.9',  # Of the extra `plot`, which is tested.
+      'c2pa-python>=0.38',  # Of the extra `provenance`, which is tested.
+      'cryptography>=45',
     ],
   },
   entry_points={'console_scripts': ['mdcf = mdcf_jax.cli.main:main']},

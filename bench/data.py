@@ -240,7 +240,12 @@ def _write_videos(folder: pathlib.Path) -> str:
   side = min(picture.size)
   for name in range(4):
     with video.VideoWriter(
-      folder / f'{name}.mp4', 512, fps=25, waveform=waveform
+      folder / f'{name}.mp4',
+      512,
+      fps=25,
+      waveform=waveform,
+      mark=False,
+      sign=False,
     ) as writer:
       for frame in range(25 * SECONDS):
         shift = 0.05 * side * np.sin(frame / 20 + name)

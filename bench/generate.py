@@ -13,6 +13,7 @@ sampler costs the same, and so does every batch of frames: of many only
 """
 
 import argparse
+import dataclasses
 import json
 import pathlib
 import platform
@@ -29,10 +30,10 @@ import numpy as np  # noqa: E402
 
 from bench import memory  # noqa: E402
 from mdcf_jax.data.records import AUDIO_ENCODERS  # noqa: E402
+from mdcf_jax.devices import DTYPES, check_dtype  # noqa: E402
 from mdcf_jax.errors import InputError  # noqa: E402
 from mdcf_jax.ops.sampling import SAMPLERS  # noqa: E402
-from mdcf_jax.pipeline import DTYPES, check_dtype  # noqa: E402
-from mdcf_jax.stages import Options, frames_at_once, num_bytes  # noqa: E402
+from mdcf_jax.stages import Call, Chunks, Options, Stages, num_bytes  # noqa: E402
 
 MODES = dict(mdcf='', dawn=',identity')
 STAGES = ('motion', 'encode', 'speech', 'diffusion', 'frames')
@@ -77,52 +78,81 @@ def main() -> None:
     args.json.write_text(json.dumps(there + rows, indent=1))
 
 
+@dataclasses.dataclass(frozen=True)
+class Generation:
+  """What is run for a video of random weights.
+
+  Attributes:
+    config, stages, shapes: of `memory.build`.
+    calls: stage -> Call of shapes.
+    often: stage -> how often it runs.
+  """
+
+  config: Any
+  stages: Stages
+  shapes: dict[str, Any]
+  calls: dict[str, Call]
+  often: dict[str, int]
+
+  @classmethod
+  def describe(
+    cls, args: argparse.Namespace, mode: str, frames: int
+  ) -> 'Generation':
+    args = argparse.Namespace(**vars(args) | dict(variant=args.variant))
+    args.variant += MODES[mode]
+    config, stages, shapes = memory.build(args)
+    options = Options(args.steps, args.sampler, args.guidance_scale)
+    conditions = memory.shapes_of_conditions(args.audio, frames)
+    calls = stages.calls(shapes, conditions, config.resolution, options)
+    at_once = Chunks.usual(config.resolution).frames
+    often = dict.fromkeys(calls, 1) | dict(
+      diffusion=args.steps // options.at_once, frames=-(-frames // at_once)
+    )
+    return cls(config, stages, shapes, calls, often)
+
+  def seconds(self, name: str, calls: int) -> float:
+    """Median seconds of one run of a stage, with random numbers."""
+    call = self.calls[name]
+    program = self.stages.program(name, call)
+    return _time(program, jax.tree.map(_draw, call.args), calls)
+
+
 def measure(args: argparse.Namespace, mode: str, frames: int) -> dict[str, Any]:
   """Returns seconds of each stage, and the memory that was planned."""
-  args = argparse.Namespace(**vars(args) | dict(variant=args.variant))
-  args.variant += MODES[mode]
-  config, stages, shapes = memory.build(args)
-  rng = np.random.default_rng(0)
-
-  def draw(x):
-    if x.dtype == np.uint8:
-      return jax.device_put(rng.integers(0, 255, x.shape, np.uint8))
-    if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
-      return jax.random.key(0)
-    if not jax.numpy.issubdtype(x.dtype, jax.numpy.floating):
-      return jax.device_put(np.zeros(x.shape, x.dtype))
-    # Small, so that nothing overflows on the way.
-    numbers = 0.02 * rng.standard_normal(x.shape, np.float32)
-    return jax.device_put(numbers.astype(x.dtype))
-
-  options = Options(args.steps, args.sampler, args.guidance_scale)
-  conditions = memory.shapes_of_conditions(args.audio, frames)
-  calls = stages.calls(shapes, conditions, config.resolution, options)
-  planned = stages.compile(calls)
-  # How often each program runs.
-  often = dict(
-    diffusion=args.steps // options.at_once,
-    frames=-(-frames // frames_at_once(config.resolution)),
-  )
-  seconds = {}
-  for name, call in calls.items():
-    program = stages.program(name, call)
-    given = jax.tree.map(draw, call.args)
-    seconds[name] = often.get(name, 1) * _time(program, given, args.calls)
+  found = Generation.describe(args, mode, frames)
+  planned = found.stages.compile(found.calls)
+  seconds = {
+    name: found.often[name] * found.seconds(name, args.calls)
+    for name in found.calls
+  }
   most = max(x.beside_weights for x in planned.values())
   return dict(
     mode=mode,
-    variant=args.variant,
-    resolution=config.resolution,
+    variant=args.variant + MODES[mode],
+    resolution=found.config.resolution,
     frames=frames,
     steps=args.steps,
     dtype=args.dtype,
     device=describe_device(),
-    calls={name: min(args.calls, often.get(name, 1)) for name in calls},
+    calls={name: min(args.calls, n) for name, n in found.often.items()},
     seconds=seconds,
     total=sum(seconds.values()),
-    gib=(num_bytes(shapes) + most) / 2**30,
+    gib=(num_bytes(found.shapes) + most) / 2**30,
   )
+
+
+def _draw(x):
+  """Random numbers of a shape."""
+  rng = np.random.default_rng(0)
+  if x.dtype == np.uint8:
+    return jax.device_put(rng.integers(0, 255, x.shape, np.uint8))
+  if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+    return jax.random.key(0)
+  if not jax.numpy.issubdtype(x.dtype, jax.numpy.floating):
+    return jax.device_put(np.zeros(x.shape, x.dtype))
+  # Small, so that nothing overflows on the way.
+  numbers = 0.02 * rng.standard_normal(x.shape, np.float32)
+  return jax.device_put(numbers.astype(x.dtype))
 
 
 def _time(program, given, calls: int) -> float:

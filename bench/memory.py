@@ -25,13 +25,14 @@ import jax.numpy as jnp  # noqa: E402
 
 from bench import scaling  # noqa: E402
 from configs import diffusion  # noqa: E402
+from mdcf_jax.clips import bucket_length  # noqa: E402
 from mdcf_jax.data.records import AUDIO_ENCODERS  # noqa: E402
+from mdcf_jax.devices import DTYPES  # noqa: E402
 from mdcf_jax.errors import InputError  # noqa: E402
 from mdcf_jax.models import hubert, sizes  # noqa: E402
 from mdcf_jax.ops.sampling import SAMPLERS  # noqa: E402
 from mdcf_jax.phases import packed  # noqa: E402
-from mdcf_jax.pipeline import DTYPES, bucket_length  # noqa: E402
-from mdcf_jax.stages import Call, Options, Plan, Stages, num_bytes  # noqa: E402
+from mdcf_jax.stages import Call, Chunks, Options, Plan, Stages, num_bytes  # noqa: E402
 
 STAGES = ('motion', 'encode', 'speech', 'diffusion', 'frames')
 
@@ -64,9 +65,13 @@ def main() -> None:
   except InputError as error:
     parser.error(str(error))
   options = Options(sampler=args.sampler, guidance_scale=args.guidance_scale)
+  backend = 'cpu' if args.device == 'cpu' else 'tpu'
+  chunks = Chunks.usual(config.resolution, backend)
   for frames in args.frames:
     conditions = shapes_of_conditions(args.audio, frames)
-    calls = stages.calls(variables, conditions, config.resolution, options)
+    calls = stages.calls(
+      variables, conditions, config.resolution, options, chunks
+    )
     memory = stages.compile(place(calls, sharding))
     found = Plan(frames, config.resolution, num_bytes(variables), memory)
     cells = [

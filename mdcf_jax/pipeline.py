@@ -17,7 +17,7 @@ import logging
 import os
 import pathlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -25,61 +25,29 @@ import jax.numpy as jnp
 import numpy as np
 
 from mdcf_jax import inputs, speech, weights
+from mdcf_jax.clips import Clip, Video, make_conditions
 from mdcf_jax.data.records import AUDIO_ENCODERS
+from mdcf_jax.devices import Devices, check_dtype
 from mdcf_jax.errors import InputError
 from mdcf_jax.models import sizes
 from mdcf_jax.phases import packed
 from mdcf_jax.stages import (
   Call,
+  Chunks,
   Options,
   Plan,
   Stages,
-  frames_at_once,
   num_bytes,
   split,
 )
 
 logger = logging.getLogger(__name__)
 
-FPS = 25
-DTYPES = 'float32', 'bfloat16'
 BUNDLED = {'mini': pathlib.Path(__file__).parent / 'bundled'}
 NAMES = packed.NAMES
 
 # Called with (stage, done, total): 'diffusion' in steps, 'frames' in frames.
 Progress = Callable[[str, int, int], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class Video:
-  """Frames and their sound.
-
-  Attributes:
-    frames: `[N, H, W, 3]` uint8 RGB.
-    audio: `[samples, channels]` float32 in [-1, 1]; frame 0 starts with it.
-    sample_rate: of the audio, in Hz.
-    fps: frames a second.
-  """
-
-  frames: np.ndarray
-  audio: np.ndarray
-  sample_rate: int
-  fps: float = FPS
-
-  def save(self, path: str | os.PathLike) -> None:
-    """Writes H.264 and AAC; `path` changes only when the file is whole.
-
-    Raises:
-      InputError: `path` cannot be written.
-    """
-    from mdcf_jax.media.writer import VideoWriter
-
-    resolution = self.frames.shape[1]
-    with VideoWriter(
-      path, resolution, self.fps, self.audio, self.sample_rate
-    ) as writer:
-      for frame in self.frames:
-        writer.write(frame)
 
 
 @dataclasses.dataclass
@@ -104,7 +72,8 @@ class Pipeline:
     variables: name of a phase -> its parameters and statistics, on the device.
     fde, lmae: the auto-encoders as linen modules.
     timings: stage -> Timing of the last generation; 'compile' apart.
-    plan: the memory that it takes on the device, known before it starts.
+    plan: the memory that it takes on a device, known before it starts.
+    devices: what it runs on.
   """
 
   def __init__(
@@ -113,23 +82,29 @@ class Pipeline:
     variables: dict[str, Any],
     hubert: str | os.PathLike | None = None,
     dtype: str | None = None,
+    devices: int = 1,
   ):
     """Takes what `weights.load_config` and `weights.load` return.
 
     Args:
       config, variables: of the weights.
-      hubert, dtype: as in `from_pretrained`; HuBERT is read when the first
-        sound comes.
+      hubert, dtype, devices: as in `from_pretrained`; HuBERT is read when the
+        first sound comes.
     """
     dtype = check_dtype(dtype)
+    self.devices = Devices(devices)
     self.config = config
     self._hubert = hubert
     self.resolution = int(config['resolution'])
     self.timings: dict[str, Timing] = {}
-    self.variables = jax.device_put(_cast(variables, dtype))
+    variables = self.devices.put(_cast(variables, dtype))
+    self.variables = jax.device_put(variables)
     self.plan: Plan | None = None
-    self._stages = Stages(packed.build_phases(config, dtype), self.resolution)
-    self._memory: dict[tuple, Any] = {}  # What stages take, by their shapes.
+    self._stages = Stages(
+      packed.build_phases(config, dtype), self.resolution, self.devices
+    )
+    # What stages take and how much they do at a time, by kinds of clips.
+    self._memory: dict[tuple, tuple[dict, Chunks]] = {}
 
   @classmethod
   def from_pretrained(
@@ -137,6 +112,7 @@ class Pipeline:
     name: str | os.PathLike = 'mini',
     hubert: str | os.PathLike | None = None,
     dtype: str | None = None,
+    devices: int = 1,
   ) -> 'Pipeline':
     """Loads weights: 'mini', which comes along, or a folder of them.
 
@@ -147,10 +123,12 @@ class Pipeline:
       dtype: 'float32' or 'bfloat16', to keep parameters and to compute in;
         None is float32 on a CPU, which gains nothing from bfloat16, and else
         bfloat16. Grids, norms and what is summed stay float32.
+      devices: that share the frames of a video; each has all weights.
 
     Raises:
       InputError: there is no such folder, a file is missing from it, a tensor
-        is missing, superfluous or of another shape, or dtype is neither.
+        is missing, superfluous or of another shape, dtype is neither, or there
+        are fewer devices.
     """
     dtype = check_dtype(dtype)
     folder = BUNDLED.get(os.fspath(name), pathlib.Path(name))
@@ -183,6 +161,7 @@ class Pipeline:
       {name: weights.load(folder, name, shapes[name]) for name in shapes},
       hubert,
       dtype,
+      devices,
     )
 
   @functools.cached_property
@@ -220,6 +199,30 @@ class Pipeline:
     image: Any,
     audio: Any,
     *,
+    progress: Progress | None = None,
+    **options: Any,
+  ) -> Iterator[np.ndarray]:
+    """Yields ceil(25 * seconds) frames `[H, W, 3]` uint8, one at a time.
+
+    Everything given is read and checked, and all is compiled, before this
+    returns.
+
+    Args:
+      image, audio, options: of `prepare`.
+      progress: called with (stage, done, total).
+
+    Raises:
+      InputError: something given cannot be used.
+    """
+    self.timings = {}
+    (frames,) = self.generate([self.prepare(image, audio, **options)], progress)
+    return frames
+
+  def prepare(
+    self,
+    image: Any,
+    audio: Any,
+    *,
     seed: int = 0,
     steps: int = 20,
     sampler: str = 'ddim',
@@ -228,11 +231,8 @@ class Pipeline:
     blink: Any = 'generated',
     crop: str | tuple[int, int, int, int] = 'auto',
     resolution: int | None = None,
-    progress: Progress | None = None,
-  ) -> Iterator[np.ndarray]:
-    """Yields ceil(25 * seconds) frames `[H, W, 3]` uint8, one at a time.
-
-    Everything given is read and checked before this returns.
+  ) -> Clip:
+    """Reads and checks everything that a video needs.
 
     Args:
       image: path, PIL image, or `[H, W, 3]` uint8.
@@ -246,7 +246,6 @@ class Pipeline:
       crop: 'auto' (around the face; a square image stays whole), 'none' (the
         centre), or (x, y, width, height) in pixels of the image.
       resolution: pixels of a side, by default those trained for.
-      progress: called with (stage, done, total).
 
     Raises:
       InputError: something given cannot be used.
@@ -264,64 +263,101 @@ class Pipeline:
         "the sampler 'ddim-dawn' is for a diffusion that predicts noise, and "
         f'this one has the objective {objective!r}: take ddim or dpm++'
       )
-    self.timings = {}
     with self._timed('audio') as timing:
       samples, rate = inputs.read_audio(audio)
-      total = timing.frames = inputs.num_frames(samples, rate)
+      total = inputs.num_frames(samples, rate)
+      timing.frames += total
       audio_emb = inputs.audio_features(samples, rate, self.encoder)
     with self._timed('image', 1):
       source = inputs.read_source(image, crop, resolution)
     pose = inputs.read_motion(pose, source.pose, 'still', total, 'pose')
     blink = inputs.read_motion(blink, source.blink, 'none', total, 'blink')
-    options = Options(steps, sampler, float(guidance_scale))
-    motion_rng, sample_rng = jax.random.split(jax.random.key(seed))
+    return Clip(
+      total,
+      source.image,
+      make_conditions(source, audio_emb, pose, blink, self.devices.count),
+      seed,
+      Options(steps, sampler, float(guidance_scale)),
+    )
+
+  def generate(
+    self, clips: Sequence[Clip], progress: Progress | None = None
+  ) -> tuple[Iterator[np.ndarray], ...]:
+    """Frames of several videos, whose latents are made together.
+
+    A device that a short clip does not fill does several in the time of one.
+    Each is what it would be by itself, up to rounding.
+
+    Args:
+      clips: of `prepare`, all of one `kind`.
+      progress: called with (stage, done, total).
+
+    Returns:
+      For each clip an iterator of its frames; all is compiled. The first frame
+      that is asked for starts the work.
+
+    Raises:
+      ValueError: no clips, or of different kinds.
+    """
+    if len({clip.kind for clip in clips}) != 1:
+      raise ValueError('clips that are generated together are of one kind')
+    chunks = self._plan(clips)
     report = progress or (lambda *_: None)
-    conditions = _conditions(source, audio_emb, pose, blink)
-    self.plan = self._plan(conditions, total, resolution, options)
 
-    def frames() -> Iterator[np.ndarray]:
-      known = self._move(conditions, motion_rng, total)
-      features, mouth = self._run(
-        'encode', self._stages.encode(self.variables, source.image[None]), 1
-      )
-      known['opened'] = None
-      if self._stages.opens_mouths:
-        speech = self._stages.speech(
-          self.variables, source.image[None], mouth, known
+    @functools.cache
+    def latents() -> list[tuple[Any, np.ndarray]]:
+      return self._sample(clips, chunks, report)
+
+    def frames(i: int) -> Iterator[np.ndarray]:
+      features, z = latents()[i]
+      yield from self._decode(features, z, chunks, report)
+
+    return tuple(frames(i) for i in range(len(clips)))
+
+  def _plan(self, clips: Sequence[Clip]) -> Chunks:
+    """Compiles all stages, and tells what they take.
+
+    Where memory is short, they do less at a time.
+    """
+    clip, free = clips[0], self.devices.free_memory
+    chunks = Chunks.usual(clip.resolution)
+    memory = self._compile(clip, chunks, len(clips))
+    while free is not None and _beside_weights(memory) > free:
+      largest = max(memory, key=lambda name: memory[name].beside_weights)
+      smaller = chunks.smaller(largest)
+      if smaller is None:
+        logger.warning(
+          '%d frames of %d x %d may take %.1f GiB more, and %.1f GiB are free',
+          *(clip.frames, clip.resolution, clip.resolution),
+          *(_beside_weights(memory) / 2**30, free / 2**30),
         )
-        known['opened'] = self._run('speech', speech, total)
-      z = self._sample(features, known, sample_rng, total, options, report)
-      yield from self._decode(features, z, report)
+        break
+      chunks = smaller
+      memory = self._compile(clip, chunks, len(clips))
+    size = num_bytes(self.variables)
+    self.plan = Plan(clip.frames, clip.resolution, size, memory)
+    return chunks
 
-    return frames()
-
-  def _plan(self, conditions, total, resolution, options) -> Plan:
-    """Compiles all stages, and tells what they take."""
-    length = conditions['audio_emb'].shape[1]
-    key = length, resolution, options, frozenset(conditions)
+  def _compile(self, clip: Clip, chunks: Chunks, clips: int):
+    """All stages, once for a kind; returns what they take."""
+    key = clip.kind, chunks, clips
     if key not in self._memory:
       with self._timed('compile'):
         self._memory[key] = self._stages.compile(
-          self._stages.calls(self.variables, conditions, resolution, options)
+          self._stages.calls(
+            *(self.variables, clip.conditions, clip.resolution),
+            *(clip.options, chunks, clips),
+          )
         )
-    memory = self._memory[key]
-    plan = Plan(total, resolution, num_bytes(self.variables), memory)
-    free = free_memory()
-    if free is not None and plan.peak - plan.weights > free:
-      logger.warning(
-        '%d frames of %d x %d may take %.1f GiB more, and %.1f GiB are free',
-        *(total, resolution, resolution),
-        *((plan.peak - plan.weights) / 2**30, free / 2**30),
-      )
-    return plan
+    return self._memory[key]
 
-  def _move(self, conditions, rng, total) -> dict[str, Any]:
+  def _move(self, clip: Clip, rng) -> dict[str, Any]:
     """Adds pose and blink where they are not given."""
-    if {'pose', 'blink'} <= set(conditions):
-      return dict(conditions)
-    call = self._stages.motion(self.variables, conditions, rng)
-    made = self._run('motion', call, total)
-    return dict(zip(('pose', 'blink'), made)) | conditions
+    if {'pose', 'blink'} <= set(clip.conditions):
+      return dict(clip.conditions)
+    call = self._stages.motion(self.variables, clip.conditions, rng)
+    made = self._run('motion', call, clip.frames)
+    return dict(zip(('pose', 'blink'), made)) | clip.conditions
 
   def _run(self, stage: str, call: Call, frames: int):
     """The results of a stage, when they are there."""
@@ -329,43 +365,69 @@ class Pipeline:
     with self._timed(stage, frames):
       return jax.block_until_ready(program(*call.args))
 
-  def _sample(self, features, known, rng, total, options, report):
-    """Latents `[N, h, w, C]` of all frames, on the host."""
+  def _start(self, clip: Clip) -> tuple[Any, Any, Any]:
+    """Features of the source, and the clip as the diffusion takes it."""
+    motion_rng, sample_rng = jax.random.split(jax.random.key(clip.seed))
+    known = self._move(clip, motion_rng)
+    image = clip.image[None]
+    features, mouth = self._run(
+      'encode', self._stages.encode(self.variables, image), 1
+    )
+    known['opened'] = None
+    if self._stages.opens_mouths:
+      call = self._stages.speech(self.variables, image, mouth, known)
+      known['opened'] = self._run('speech', call, clip.frames)
     phase = self._stages.phases['diffusion']
-    state = phase.start(features[-1], known['frame_mask'], rng)
+    state = phase.start(features[-1], known['frame_mask'], sample_rng)
+    return features, (features[-1], known, sample_rng), state
+
+  def _sample(self, clips, chunks, report) -> list[tuple[Any, np.ndarray]]:
+    """Of each clip features, and latents `[N, h, w, C]` on the host."""
+    features, given, states = zip(*map(self._start, clips))
+    options, total = clips[0].options, sum(clip.frames for clip in clips)
     for first in range(0, options.steps, options.at_once):
       report('diffusion', first, options.steps)
       call = self._stages.diffusion(
-        *(self.variables, features, known, rng, state),
+        self.variables,
+        [(*x, state) for x, state in zip(given, states)],
         np.int32(first),
         options,
+        chunks,
       )
-      state = self._run('diffusion', call, total if first == 0 else 0)
+      states = self._run('diffusion', call, total if first == 0 else 0)
     report('diffusion', options.steps, options.steps)
     _, model_state = split(self.variables['diffusion'])
-    z = phase.finish(model_state, state, known['opened'])
-    return np.asarray(z)[0, :total]
-
-  def _decode(self, features, z, report) -> Iterator[np.ndarray]:
-    """Yields frames; while the host has one batch the next is computed."""
-    total, size = len(z), frames_at_once(features[0].shape[1])
-    z = np.pad(z, [(0, -total % size)] + [(0, 0)] * 3, mode='edge')
-    calls = [
-      self._stages.decode(self.variables, features, z[i : i + size])
-      for i in range(0, len(z), size)
+    phase = self._stages.phases['diffusion']
+    latents = (
+      phase.finish(model_state, state, known['opened'])
+      for state, (_, known, _) in zip(states, given)
+    )
+    return [
+      (x, np.asarray(z)[0, : clip.frames])
+      for x, z, clip in zip(features, latents, clips)
     ]
-    program = self._stages.program('frames', calls[0])
+
+  def _decode(self, features, z, chunks, report) -> Iterator[np.ndarray]:
+    """Yields frames; while the host has one batch the next is computed."""
+    total, size = len(z), chunks.frames * self.devices.count
+    z = np.pad(z, [(0, -total % size)] + [(0, 0)] * 3, mode='edge')
+
+    def start(first):
+      z_some = z[first : first + size]
+      call = self._stages.decode(self.variables, features, z_some)
+      return self._stages.program('frames', call)(*call.args)
+
     report('frames', 0, total)
-    done, ahead = 0, program(*calls[0].args)
-    for i in range(len(calls)):
-      with self._timed('frames', min(size, total - done)):
+    ahead = start(0)
+    for done in range(0, total, size):
+      count = min(size, total - done)
+      with self._timed('frames', count):
         batch = ahead
-        if i + 1 < len(calls):
-          ahead = program(*calls[i + 1].args)
-        images = np.asarray(batch)[: total - done]
+        if done + size < total:
+          ahead = start(done + size)
+        images = np.asarray(batch)[:count]
       yield from images
-      done += len(images)
-      report('frames', done, total)
+      report('frames', done + count, total)
 
   @contextlib.contextmanager
   def _timed(self, stage: str, frames: int = 0) -> Iterator[Timing]:
@@ -379,62 +441,8 @@ class Pipeline:
       timing.seconds += time.perf_counter() - start
 
 
-def bucket_length(frames: int) -> int:
-  """Returns the smallest of 16, 24, 32, 40, 48, 56, 64, 80, 96, 120, ... that
-  is not below `frames`.
-
-  Each is at most a half, later a quarter more than the one before: any length
-  costs little more than itself, and few programs are compiled.
-  """
-  length = 16
-  while length < frames:
-    length = max(length + 8, length * 5 // 4 // 8 * 8)
-  return length
-
-
-def _conditions(source, audio_emb, pose, blink) -> dict[str, np.ndarray]:
-  """What is known at first, padded to a bucket of lengths."""
-  length = bucket_length(len(audio_emb))
-  given = {
-    name: _pad(x, length)
-    for name, x in (('pose', pose), ('blink', blink))
-    if x is not None
-  }
-  return given | dict(
-    audio_emb=_pad(audio_emb, length),
-    source_pose=source.pose[None],
-    source_blink=source.blink[None],
-    face_box=source.face_box[None],
-    frame_mask=_pad(np.ones(len(audio_emb), np.float32), length),
-  )
-
-
-def free_memory() -> int | None:
-  """Bytes that are free on the device, None where it does not tell."""
-  stats = jax.devices()[0].memory_stats() or {}
-  if 'bytes_limit' in stats:
-    return stats['bytes_limit'] - stats.get('bytes_in_use', 0)
-  if jax.default_backend() != 'cpu':
-    return None
-  try:
-    lines = pathlib.Path('/proc/meminfo').read_text().splitlines()
-    amounts = dict(line.split(':') for line in lines)
-    return int(amounts['MemAvailable'].split()[0]) * 1024
-  except (OSError, KeyError, ValueError):
-    return None  # Not Linux.
-
-
-def check_dtype(dtype: str | None) -> str:
-  """Returns `dtype`, or what suits the device.
-
-  Raises:
-    InputError: it is neither float32 nor bfloat16.
-  """
-  if dtype is None:
-    return 'float32' if jax.default_backend() == 'cpu' else 'bfloat16'
-  if dtype not in DTYPES:
-    raise InputError(f'dtype {dtype!r} is none of: {", ".join(DTYPES)}')
-  return dtype
+def _beside_weights(memory) -> int:
+  return max(stage.beside_weights for stage in memory.values())
 
 
 def _cast(variables, dtype: str):
@@ -447,9 +455,3 @@ def _cast(variables, dtype: str):
     name: {k: cast(x) if k == 'params' else x for k, x in phase.items()}
     for name, phase in variables.items()
   }
-
-
-def _pad(x: np.ndarray, length: int) -> np.ndarray:
-  """Pads `[N, ...]` with zeros to `[1, length, ...]`."""
-  pad = [(0, length - len(x))] + [(0, 0)] * (x.ndim - 1)
-  return np.pad(x, pad)[None]

@@ -8,6 +8,7 @@ compiled at once, and the memory that it will take is known before it starts.
 import concurrent.futures
 import dataclasses
 import functools
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,7 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mdcf_jax.devices import Devices
 from mdcf_jax.phases import guides
+
+# Conditions without frames, `[B, ...]`.
+_OF_CLIP = 'source_pose', 'source_blink', 'face_box'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +65,39 @@ class Plan:
 
 
 @dataclasses.dataclass(frozen=True)
+class Chunks:
+  """How much of a clip is worked on at a time, which costs memory.
+
+  Attributes:
+    frames: that are decoded together, on each device.
+    positions: frames times pixels in a layer of the denoiser, see `UNet3D`.
+  """
+
+  frames: int
+  positions: int
+
+  @classmethod
+  def usual(cls, resolution: int, backend: str | None = None) -> 'Chunks':
+    """Those that fill a device, of frames with `resolution` pixels a side.
+
+    8 frames of 256 pixels or 2 of 512 take as much memory at any resolution. A
+    CPU is full with one, and what does not fit its cache is slower.
+    """
+    frames = max(1, min(8, 2**19 // resolution**2))
+    if (backend or jax.default_backend()) == 'cpu':
+      frames = 1
+    return cls(frames, 2**16)  # Positions: 1024 frames of 8 x 8.
+
+  def smaller(self, stage: str) -> 'Chunks | None':
+    """Half as much in this stage, or None where that is of no use."""
+    if stage == 'frames' and self.frames > 1:
+      return dataclasses.replace(self, frames=self.frames // 2)
+    if stage == 'diffusion' and self.positions > 2**12:
+      return dataclasses.replace(self, positions=self.positions // 2)
+    return None
+
+
+@dataclasses.dataclass(frozen=True)
 class Call:
   """A function and its arguments, or what has their shapes.
 
@@ -68,12 +106,14 @@ class Call:
     args: those before `weights` are weights.
     weights: how many.
     settings: what the function has taken in besides; of the program's name.
+    results: where they shall be, by default where the compiler has them.
   """
 
   function: Callable[..., Any]
   args: tuple
   weights: int
   settings: tuple = ()
+  results: Any = None
 
   @property
   def key(self) -> tuple:
@@ -87,13 +127,21 @@ class Stages:
 
   Attributes:
     phases: name -> phase, of `packed.build_phases`.
+    resolution: pixels of a side that they were trained for.
+    devices: what it runs on.
     compiled: (stage, key of a Call) -> program.
   """
 
-  def __init__(self, phases: Mapping[str, Any], resolution: int):
-    """Takes phases, and the pixels of a side that they were trained for."""
+  def __init__(
+    self,
+    phases: Mapping[str, Any],
+    resolution: int,
+    devices: Devices | None = None,
+  ):
+    """Takes phases, the resolution and the devices, by default one."""
     self.phases = phases
     self.resolution = resolution
+    self.devices = devices or Devices()
     self.compiled: dict[tuple, Any] = {}
 
   def program(self, name: str, call: Call):
@@ -101,7 +149,9 @@ class Stages:
     key = name, call.key
     if key not in self.compiled:
       # Weights that a stage does not use are there all the same, and counted.
-      jitted = jax.jit(call.function, keep_unused=True)
+      jitted = jax.jit(
+        call.function, keep_unused=True, out_shardings=call.results
+      )
       self.compiled[key] = jitted.lower(*call.args).compile()
     return self.compiled[key]
 
@@ -118,6 +168,8 @@ class Stages:
     conditions: dict[str, jax.Array],
     resolution: int,
     options: 'Options',
+    chunks: Chunks | None = None,
+    clips: int = 1,
   ) -> dict[str, Call]:
     """All stages with the shapes of their arguments.
 
@@ -127,8 +179,11 @@ class Stages:
         source_pose, source_blink, face_box, and pose and blink if they are
         given.
       resolution, options: of the video.
+      chunks: by default the usual ones.
+      clips: that go through the diffusion together.
     """
     struct = jax.ShapeDtypeStruct
+    chunks = chunks or Chunks.usual(resolution)
     rng = jax.eval_shape(lambda: jax.random.key(0))
     image = struct((1, resolution, resolution, 3), jnp.uint8)
     known, calls = dict(conditions), {}
@@ -145,9 +200,14 @@ class Stages:
     phase = self.phases['diffusion']
     state = jax.eval_shape(phase.start, features[-1], known['frame_mask'], rng)
     calls['diffusion'] = self.diffusion(
-      variables, features, known, rng, state, struct((), jnp.int32), options
+      variables,
+      [(features[-1], known, rng, state)] * clips,
+      struct((), jnp.int32),
+      options,
+      chunks,
     )
-    z = struct((frames_at_once(resolution), *state.xt.shape[2:]), jnp.float32)
+    frames = chunks.frames * self.devices.count
+    z = struct((frames, *state.xt.shape[2:]), jnp.float32)
     calls['frames'] = self.decode(variables, features, z)
     return calls
 
@@ -159,40 +219,68 @@ class Stages:
   def motion(self, variables, known, rng) -> Call:
     """(pose `[1, T, 6]`, blink `[1, T, 2]`) of what is heard."""
     names = 'audio_emb', 'source_pose', 'source_blink', 'frame_mask'
-    known = {name: known[name] for name in names}
+    # Small: every device makes all of it.
+    known = self.devices.put({name: known[name] for name in names})
     return Call(self._motion, (variables['pbnet'], known, rng), 1)
 
   def encode(self, variables, image) -> Call:
     """(features of the source `[1, R, R, 3]` uint8, where and how open its
     mouth is)."""
+    image = self.devices.put(image)
     return Call(self._encode, (variables['fde'], image), 1)
 
   def speech(self, variables, image, mouth, known) -> Call:
     """What the mouth does to the latents, with `opens_mouths`."""
     names = 'audio_emb', 'frame_mask', 'pose', 'source_pose'
-    known = mouth | {name: known[name] for name in names}
+    known = self._by_frame({name: known[name] for name in names})
     used = {n: variables.get(n, {}) for n in ('diffusion', 'lmae', 'fde')}
-    return Call(self._speech, (used, image, known), 1)
+    given = self.devices.put((image, mouth))
+    return Call(self._speech, (used, *given, known), 1)
 
   def diffusion(
-    self, variables, features, known, rng, state, first, options: 'Options'
+    self, variables, clips, first, options: 'Options', chunks: Chunks
   ) -> Call:
-    """The state after some more steps of the sampler."""
+    """The states after some more steps of the sampler.
+
+    Args:
+      clips: (features, known, rng, state) of each, all of the same shapes.
+      first: the first of the steps.
+    """
     params, _ = split(variables['diffusion'])
-    names = 'audio_emb', 'pose', 'blink', 'source_pose', 'source_blink'
-    names += 'face_box', 'frame_mask', 'opened'
-    known = {name: known[name] for name in names}
+    clips = [self._place(*clip) for clip in clips]
+    results = None
+    if self.devices.count > 1:
+      results = [jax.tree.map(lambda x: x.sharding, x[-1]) for x in clips]
     return Call(
-      functools.partial(self._diffusion, options),
-      (params, features[-1], known, rng, state, first),
+      functools.partial(self._diffusion, options, chunks.positions),
+      (params, clips, self.devices.put(first)),
       1,
-      dataclasses.astuple(options),
+      (*dataclasses.astuple(options), chunks.positions),
+      results,
     )
 
   def decode(self, variables, features, z) -> Call:
     """Frames `[N, R, R, 3]` uint8 of latents `[N, h, w, C]`."""
     used = variables.get('lmae', {}), variables['fde']
+    features, z = self.devices.put(features), self.devices.put(z, 0)
     return Call(self._decode, (*used, features, z), 2)
+
+  def _place(self, features, known, rng, state):
+    """A clip's part of the diffusion, on the devices."""
+    names = 'audio_emb', 'pose', 'blink', 'source_pose', 'source_blink'
+    names += 'face_box', 'frame_mask', 'opened'
+    known = self._by_frame({name: known[name] for name in names})
+    features, rng = self.devices.put((features, rng))
+    return features, known, rng, self._by_frame(state)
+
+  def _by_frame(self, tree):
+    """Splits what has frames along its second axis; the rest is whole."""
+    return jax.tree.map_with_path(self._put, tree)
+
+  def _put(self, path, x):
+    key = path[-1]
+    of_clip = getattr(key, 'key', getattr(key, 'name', '')) in _OF_CLIP
+    return self.devices.put(x, None if of_clip or x.ndim < 2 else 1)
 
   def _motion(self, variables, known, rng):
     return self.phases['pbnet'].sample(*split(variables), rng=rng, **known)
@@ -212,28 +300,43 @@ class Stages:
       source_landmarks=guides.points(found),
     )
 
-  def _speech(self, variables, image, known):
+  def _speech(self, variables, image, mouth, known):
     params, model_state = split(variables['diffusion'])
     frozen = {
       name: dict(zip(('params', 'model_state'), split(variables[name])))
       for name in ('fde', 'lmae')
     }
-    batch = known | dict(source=_to_signed(image))
+    batch = known | mouth | dict(source=_to_signed(image))
     return self.phases['diffusion'].speak(params, model_state, frozen, batch)
 
-  def _diffusion(self, options, params, features, known, rng, state, first):
-    return self.phases['diffusion'].advance(
-      params,
-      state,
-      rng,
-      source_features=features,
-      first=first,
-      count=options.at_once,
-      steps=options.steps,
-      sampler=options.sampler,
-      guidance_scale=options.guidance_scale,
-      **known,
+  def _diffusion(self, options, positions, params, clips, first):
+    phase = self.phases['diffusion']
+    phase = dataclasses.replace(
+      phase,
+      denoiser=phase.denoiser.clone(positions=positions // len(clips) or 1),
     )
+
+    def advance(features, known, rng, state):
+      return phase.advance(
+        params,
+        state,
+        rng,
+        source_features=features,
+        first=first,
+        count=options.at_once,
+        steps=options.steps,
+        sampler=options.sampler,
+        guidance_scale=options.guidance_scale,
+        **known,
+      )
+
+    if len(clips) == 1:
+      return [advance(*clips[0])]
+    # Each draws from its own key, as it would by itself.
+    clips = jax.tree.map(lambda *x: jnp.stack(x), *clips)
+    states = jax.vmap(advance)(*clips)
+    count = len(jax.tree.leaves(states)[0])
+    return [jax.tree.map(operator.itemgetter(i), states) for i in range(count)]
 
   def _decode(self, lmae, fde, features, z):
     phase = self.phases['diffusion']
@@ -260,14 +363,6 @@ class Options:
     """Steps between two reports: a divisor of all, so that one program does."""
     most = self.steps // 10 + 1
     return max(n for n in range(1, most + 1) if self.steps % n == 0)
-
-
-def frames_at_once(resolution: int) -> int:
-  """Frames that are decoded together: 8 of 256 pixels, 2 of 512.
-
-  As much memory at every resolution.
-  """
-  return max(1, min(8, 2**19 // resolution**2))
 
 
 def split(variables: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:

@@ -166,20 +166,18 @@ def lpips() -> dict[str, np.ndarray]:
   return arrays
 
 
-FILES = {
-  make.__name__: make
-  for make in (
-    hubert,
-    vgg19,
-    inception,
-    i3d,
-    syncnet,
-    s3fd,
-    sound_and_pictures,
-    raft,
-    lpips,
-  )
-}
+MAKERS = (
+  hubert,
+  vgg19,
+  inception,
+  i3d,
+  raft,
+  lpips,
+  syncnet,
+  s3fd,
+  sound_and_pictures,
+)
+FILES = {make.__name__: make for make in MAKERS}
 
 
 def main() -> None:

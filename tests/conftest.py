@@ -35,6 +35,16 @@ def test_data() -> pathlib.Path:
   return folder
 
 
+@pytest.fixture(scope='session', autouse=True)
+def own_certificate(tmp_path_factory):
+  """Keys that sign videos are of this session, not in the user's cache."""
+  folder = tmp_path_factory.mktemp('keys')
+  with pytest.MonkeyPatch.context() as patch:
+    name = 'mdcf_jax.media.certificates.cache_dir'
+    patch.setattr(name, lambda: folder)
+    yield
+
+
 @pytest.fixture(scope='session')
 def repository() -> pathlib.Path:
   """Root of the checkout: configs, train.py and the package lie here."""

@@ -33,7 +33,9 @@ ALLOWED = {
   'training.latents': None,
   'training.samples': ('training', 'visualize', 'media', 'errors'),
   'training.normalisation': ('training', 'weights', 'data', 'errors'),
-  'stages': ('phases',),
+  'devices': ('errors',),
+  'stages': ('phases', 'devices'),
+  'clips': ('inputs', 'stages', 'media'),
   'pipeline': None,
   'cli': None,
 }

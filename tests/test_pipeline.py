@@ -13,9 +13,10 @@ from PIL import Image
 
 import mdcf_jax
 from configs import diffusion
-from mdcf_jax import InputError, inputs, pipeline
+from mdcf_jax import InputError, clips, inputs
 from mdcf_jax.cli import pack
-from mdcf_jax.pipeline import Pipeline, bucket_length
+from mdcf_jax.clips import bucket_length
+from mdcf_jax.pipeline import Pipeline
 from mdcf_jax.speech import MEL, AudioFeatures
 from tests.tiny_model import write_tiny_weights
 
@@ -43,7 +44,7 @@ def portrait() -> np.ndarray:
 
 
 @pytest.fixture(scope='module')
-def video(pipe, portrait) -> pipeline.Video:
+def video(pipe, portrait) -> clips.Video:
   return pipe(portrait, (speech(0.7), RATE), steps=2)
 
 
@@ -89,7 +90,7 @@ def test_seed_decides(pipe, portrait, video):
 
 def test_bucket_equals_exact_length(pipe, portrait, video, monkeypatch):
   assert bucket_length(18) != 18
-  monkeypatch.setattr(pipeline, 'bucket_length', lambda frames: frames)
+  monkeypatch.setattr(clips, 'bucket_length', lambda frames: frames)
   exact = pipe(portrait, (speech(0.7), RATE), steps=2)
   # Other shapes are summed in another order; rounding to uint8 may flip.
   difference = exact.frames.astype(int) - video.frames

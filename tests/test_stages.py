@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from mdcf_jax import InputError, pipeline, stages
+from mdcf_jax import InputError, stages
+from mdcf_jax.devices import Devices
 from mdcf_jax.metrics.psnr import psnr
 from mdcf_jax.pipeline import Pipeline
 from tests.tiny_model import write_tiny_weights
@@ -64,15 +65,92 @@ def test_longer_videos_take_more_for_the_diffusion_alone(pipe):
 
 @pytest.mark.parametrize('free, warns', [(1000, True), (2**40, False)])
 def test_too_little_memory_is_told(free, warns, pipe, monkeypatch, caplog):
-  monkeypatch.setattr(pipeline, 'free_memory', lambda: free)
+  monkeypatch.setattr(Devices, 'free_memory', free)
   with caplog.at_level(logging.WARNING):
     pipe.stream(PORTRAIT, sound(12), steps=2)
   assert ('12 frames of 64 x 64 may take' in caplog.text) == warns
 
 
+def test_less_is_done_at_a_time_where_memory_is_short(
+  tiny_weights, pipe, monkeypatch
+):
+  monkeypatch.setattr(
+    stages.Chunks, 'usual', lambda resolution: stages.Chunks(8, 2**16)
+  )
+  options = dict(steps=1, pose='still', blink='none')
+  expected = pipe(PORTRAIT, sound(12), **options).frames
+  needed = pipe.plan.stages['frames'].beside_weights
+  short = Pipeline.from_pretrained(tiny_weights)
+  monkeypatch.setattr(Devices, 'free_memory', needed // 3)
+  frames = short(PORTRAIT, sound(12), **options).frames
+  found = max(x.beside_weights for x in short.plan.stages.values())
+  assert found <= needed // 3 < needed
+  assert close(frames, expected)
+
+
+def test_smaller_chunks_end():
+  chunks, halved = stages.Chunks(8, 2**14), 0
+  while smaller := chunks.smaller('frames') or chunks.smaller('diffusion'):
+    chunks, halved = smaller, halved + 1
+  assert chunks == stages.Chunks(1, 2**12) and halved == 5
+  assert stages.Chunks(8, 2**14).smaller('encode') is None
+
+
+def test_a_cpu_decodes_frame_by_frame_and_others_fill_up():
+  assert stages.Chunks.usual(256, 'cpu').frames == 1
+  sizes = {n: stages.Chunks.usual(n, 'gpu').frames for n in (128, 256, 512)}
+  assert sizes == {128: 8, 256: 8, 512: 2}
+
+
+@pytest.mark.parametrize('opening', [False, True])
+def test_frames_over_several_devices_are_the_same(opening, tmp_path):
+  weights = write_tiny_weights(tmp_path, opening=opening)
+  # 20 frames are 24 in a bucket, and 9 on each of three devices.
+  one, three = (Pipeline.from_pretrained(weights, devices=n) for n in (1, 3))
+  videos = [
+    p(PORTRAIT, sound(20), steps=2, seed=3).frames for p in (one, three)
+  ]
+  assert close(*videos)
+  known = three.prepare(PORTRAIT, sound(30)).conditions
+  assert known['frame_mask'].shape[1] % 3 == 0
+  # What grows with the frames is shared.
+  assert three.plan.stages['diffusion'].temporaries < (
+    0.6 * one.plan.stages['diffusion'].temporaries
+  )
+
+
+def test_devices_that_are_not_there(tiny_weights):
+  with pytest.raises(InputError, match='devices 99 is not in 1 to'):
+    Pipeline.from_pretrained(tiny_weights, devices=99)
+
+
+def test_clips_together_are_what_they_are_alone(pipe):
+  other = np.flip(PORTRAIT, 0)
+  given = [
+    (PORTRAIT, sound(20), 1),
+    (other, sound(18), 2),
+    (other, sound(9), 3),
+  ]
+  clips = [pipe.prepare(*x, steps=2, seed=seed) for *x, seed in given]
+  with pytest.raises(ValueError, match='of one kind'):
+    pipe.generate(clips)
+  pipe.timings = {}
+  together = [np.stack(list(frames)) for frames in pipe.generate(clips[:2])]
+  assert [len(frames) for frames in together] == [20, 18]
+  assert pipe.timings['diffusion'].frames == 38
+  for frames, (image, audio, seed) in zip(together, given):
+    assert close(frames, pipe(image, audio, steps=2, seed=seed).frames)
+  assert not close(together[0][:18], together[1])
+
+
+def close(a, b):
+  """Equal but for what rounding in another order does to a uint8."""
+  return a.shape == b.shape and np.abs(a.astype(int) - b).max() <= 1
+
+
 @pytest.mark.skipif(jax.default_backend() != 'cpu', reason='reads /proc')
 def test_free_memory_is_some_of_the_machine():
-  assert 2**24 < pipeline.free_memory() < 2**50
+  assert 2**24 < Devices().free_memory < 2**50
 
 
 def test_bfloat16_is_nearly_the_same(pipe, tiny_weights):

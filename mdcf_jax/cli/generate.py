@@ -6,8 +6,10 @@ import os
 import resource
 import sys
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from mdcf_jax import jobs
+from mdcf_jax.cli import provenance
 from mdcf_jax.errors import InputError
 
 HELP = 'portrait and recording to a talking-head video'
@@ -34,6 +36,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help='to compute in: auto is float32 on a CPU and else bfloat16',
   )
   add(
+    '--devices',
+    type=int,
+    default=1,
+    help='that share the frames of each video',
+  )
+  add(
+    '--batch',
+    type=int,
+    default=1,
+    metavar='N',
+    help='videos of the manifest whose latents are made together, where they '
+    'are of one length and size',
+  )
+  add(
     '--interrupted',
     choices=('remove', 'keep'),
     default='remove',
@@ -57,11 +73,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   add('--pose', default='generated', help='generated, still, or .npy/.csv')
   add('--blink', default='generated', help='generated, none, or .npy/.csv')
   add('--crop', default='auto', help='auto, none, or X,Y,W,H in pixels')
+  provenance.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
   """Generates the videos; prints where they are and how fast it went."""
   options = {name: getattr(args, name) for name in jobs.OPTIONS}
+  if args.batch < 1:
+    raise InputError(f'--batch {args.batch} is less than 1')
+  origin = provenance.options(args)
 
   @functools.cache
   def open_pipeline():
@@ -70,10 +90,12 @@ def run(args: argparse.Namespace) -> int:
     from mdcf_jax.pipeline import Pipeline
 
     dtype = None if args.dtype == 'auto' else args.dtype
-    return Pipeline.from_pretrained(args.weights, args.hubert, dtype)
+    return Pipeline.from_pretrained(
+      args.weights, args.hubert, dtype, args.devices
+    )
 
   keep = args.interrupted == 'keep'
-  make = functools.partial(_make, open_pipeline, keep=keep)
+  make = functools.partial(_make, keep=keep, origin=origin)
   given = [name for name in jobs.FILES if getattr(args, name) is not None]
   if args.manifest is not None:
     if given:
@@ -82,65 +104,116 @@ def run(args: argparse.Namespace) -> int:
     new = [job for job in rows if not os.path.isfile(job.output)]
     if new:
       open_pipeline()  # Weights that cannot be used are no fault of a row.
-    made = _make_all(make, new)
+    made = _make_all(open_pipeline, make, new, args.batch)
     there, failed = len(rows) - len(new), len(new) - made
+    if made:
+      print(provenance.describe(**origin))
     print(f'{made} made, {there} there already, {failed} failed')
     return 2 if failed else 0
   missing = [name for name in jobs.FILES if name not in given]
   if missing:
     raise InputError(f'--{missing[0]} is missing (or --manifest, for many)')
   job = jobs.Job(args.image, args.audio, args.output, options)
-  for line in report(make(job)):
+  read = _read(open_pipeline, job)
+  (error,) = make(open_pipeline(), [read])
+  if error:
+    raise error
+  print(provenance.describe(**origin, output=job.output))
+  for line in report(open_pipeline().timings):
     print(line)
   return 0
 
 
-def _make_all(make: Callable, rows: list[jobs.Job]) -> int:
+def _make_all(
+  open_pipeline: Callable, make: Callable, rows: list[jobs.Job], batch: int
+) -> int:
   """Goes on after a job that cannot be done; returns how many were."""
   made = 0
-  for job in rows:
-    try:
-      timings = make(job)
-    except InputError as error:
-      print(f'mdcf: error: {job.output}: {error}', file=sys.stderr)
-      continue
-    made += 1
-    seconds = sum(timing.seconds for timing in timings.values())
-    print(f'  {timings["frames"].frames} frames in {seconds:.1f} s', flush=True)
+  for first in range(0, len(rows), batch):
+    kinds = {}
+    for job in rows[first : first + batch]:
+      try:
+        read = _read(open_pipeline, job)
+      except InputError as error:
+        _tell(job, error)
+        continue
+      kinds.setdefault(read.clip.kind, []).append(read)
+    for group in kinds.values():
+      errors = make(open_pipeline(), group)
+      for read, error in zip(group, errors):
+        if error:
+          _tell(read.job, error)
+      made += errors.count(None)
+      timings = open_pipeline().timings
+      seconds = sum(timing.seconds for timing in timings.values())
+      frames = timings['frames'].frames
+      print(f'  {frames} frames in {seconds:.1f} s', flush=True)
+      timings.clear()
   return made
 
 
-def _make(open_pipeline: Callable, job: jobs.Job, *, keep: bool):
-  """Generates one video, prints where it is, and returns the timings.
+def _tell(job: jobs.Job, error: InputError) -> None:
+  print(f'mdcf: error: {job.output}: {error}', file=sys.stderr)
 
-  Args:
-    keep: leave a video of the frames so far when it is interrupted.
-  """
+
+class _Read(NamedTuple):
+  """A job whose files have been read."""
+
+  job: jobs.Job
+  clip: Any
+  samples: Any
+  rate: int
+
+
+def _read(open_pipeline: Callable, job: jobs.Job) -> _Read:
+  """Reads and checks everything; what cannot be used is an InputError."""
   from mdcf_jax import inputs
   from mdcf_jax.media import image as media_image
-  from mdcf_jax.media.writer import VideoWriter, check_output
+  from mdcf_jax.media.writer import check_output
 
   check_output(job.output, job.inputs)
   crop = media_image.parse_crop(job.options['crop'])
   samples, rate = inputs.read_audio(job.audio)
-  pipe = open_pipeline()
-  from mdcf_jax.pipeline import FPS
-
-  frames = pipe.stream(
-    job.image,
-    (samples, rate),
-    **job.options | dict(crop=crop, progress=Bars()),
+  clip = open_pipeline().prepare(
+    job.image, (samples, rate), **job.options | dict(crop=crop)
   )
+  return _Read(job, clip, samples, rate)
+
+
+def _make(
+  pipe, group: list[_Read], *, keep: bool, origin: dict[str, Any]
+) -> list[InputError | None]:
+  """Generates videos together, and prints where they are.
+
+  Args:
+    pipe: a Pipeline.
+    group: jobs of one kind.
+    keep: leave a video of the frames so far when it is interrupted.
+    origin: how the videos tell what they are: keywords of `VideoWriter`.
+
+  Returns:
+    For each why it could not be written, or None.
+  """
+  from mdcf_jax.inputs import FPS
+  from mdcf_jax.media.writer import VideoWriter
+
+  videos = pipe.generate([read.clip for read in group], Bars())
   print(describe_plan(pipe.plan), file=sys.stderr)
-  resolution = pipe.plan.resolution
-  with VideoWriter(
-    job.output, resolution, FPS, samples, sample_rate=rate
-  ) as writer:
-    interrupted = _write(frames, writer, keep)
-  print(job.output, flush=True)
-  if interrupted:
-    raise interrupted
-  return pipe.timings
+  errors = []
+  for (job, clip, samples, rate), frames in zip(group, videos):
+    interrupted = None
+    try:
+      with VideoWriter(
+        job.output, clip.resolution, FPS, samples, sample_rate=rate, **origin
+      ) as writer:
+        interrupted = _write(frames, writer, keep)
+      print(job.output, flush=True)
+      errors.append(None)
+    except InputError as error:
+      errors.append(error)
+    if interrupted:
+      raise interrupted
+  return errors
 
 
 def _write(frames, writer, keep: bool) -> KeyboardInterrupt | None:
@@ -194,7 +267,8 @@ class Bars:
     """Shows that `done` of `total` units of `stage` are finished."""
     from tqdm import tqdm
 
-    if stage != self._stage:
+    # The next video of a group decodes its own frames.
+    if stage != self._stage or done < self._bar.n:
       self._stage = stage
       self._bar = tqdm(total=total, desc=stage, disable=None)
     self._bar.update(done - self._bar.n)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mdcf_jax import visualize
+from mdcf_jax.cli import provenance
 from mdcf_jax.errors import InputError
 from mdcf_jax.metrics.psnr import psnr
 from mdcf_jax.metrics.ssim import ssim
@@ -188,6 +189,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     metavar='N',
     help='rebuild no more than the first N frames (they are held in memory)',
   )
+  provenance.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -195,6 +197,7 @@ def run(args: argparse.Namespace) -> int:
   from mdcf_jax.media import writer
   from mdcf_jax.pipeline import Pipeline
 
+  origin = provenance.options(args)
   output = writer.check_output(args.output, [args.video])
   picture = args.picture or output.with_suffix('.motion.png')
   picture = writer.check_output(picture, [args.video], ['.png'])
@@ -206,9 +209,9 @@ def run(args: argparse.Namespace) -> int:
   result = make_reconstruct(pipe.fde, pipe.lmae)(
     pipe.variables, clip.frames, index
   )
-  _write_video(output, clip, result)
+  _write_video(output, clip, result, origin)
   image, moved = motion_picture(clip.frames, result, index)
-  _write_picture(picture, image)
+  _write_picture(picture, image, origin['mark'])
 
   still = np.repeat(clip.frames[index][None], len(clip.frames), 0)
   print(f'{"":16} PSNR dB   SSIM')
@@ -221,6 +224,7 @@ def run(args: argparse.Namespace) -> int:
     print(f'{name:16} {decibel:7.2f} {similarity:6.3f}')
   print(f'{output}: original | FDE | FDE + LMAE')
   print(f'{picture}: flow, occlusion and warped source of frame {moved}')
+  print(provenance.describe(**origin, output=output))
   return 0
 
 
@@ -244,7 +248,12 @@ def _read_clip(args: argparse.Namespace, resolution: int):
   return clip, args.source_frame % count
 
 
-def _write_video(output: pathlib.Path, clip, result: Reconstruction) -> None:
+def _write_video(
+  output: pathlib.Path,
+  clip,
+  result: Reconstruction,
+  origin: Mapping[str, Any],
+) -> None:
   from mdcf_jax.media import writer
 
   panels = visualize.side_by_side([clip.frames, result.fde, result.lmae])
@@ -253,18 +262,24 @@ def _write_video(output: pathlib.Path, clip, result: Reconstruction) -> None:
     samples = round(len(clip.frames) * 16000 / clip.fps)
     waveform = waveform[:samples]
   with writer.VideoWriter(
-    output, panels.shape[1:3], fps=clip.fps, waveform=waveform
+    output, panels.shape[1:3], fps=clip.fps, waveform=waveform, **origin
   ) as file:
     for frame in panels:
       file.write(frame)
 
 
-def _write_picture(path: pathlib.Path, image: np.ndarray) -> None:
-  from PIL import Image
+def _write_picture(path: pathlib.Path, image: np.ndarray, mark: bool) -> None:
+  from PIL import Image, PngImagePlugin
 
+  from mdcf_jax.media import mark as marks
+  from mdcf_jax.media.provenance import label
+
+  image = marks.embed(image) if mark else image
+  said = PngImagePlugin.PngInfo()
+  said.add_text('Comment', label(mark))
   partial = path.with_name(f'.{path.name}.partial')
   try:
-    Image.fromarray(image).save(partial, format='png')
+    Image.fromarray(image).save(partial, format='png', pnginfo=said)
     partial.replace(path)
   except OSError as error:
     partial.unlink(missing_ok=True)

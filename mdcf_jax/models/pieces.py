@@ -14,7 +14,8 @@ def one_by_one(
 
   Of what lies within the module there is never more than one piece. For modules
   that treat every entry of the axis by itself; the results are then those of a
-  call with the whole.
+  call with the whole. Entries of a piece lie far apart, so that an array that
+  is split over devices gives each of them a part of every piece.
 
   Args:
     module: bound, a submodule of the caller.
@@ -32,8 +33,8 @@ def one_by_one(
   def split(x):
     x = jnp.moveaxis(x, axis, 0)
     pad = ((0, count * size - length),) + ((0, 0),) * (x.ndim - 1)
-    x = jnp.pad(x, pad, mode='edge').reshape(count, size, *x.shape[1:])
-    return jnp.moveaxis(x, 1, axis + 1)
+    x = jnp.pad(x, pad, mode='edge').reshape(size, count, *x.shape[1:])
+    return jnp.moveaxis(x, 0, axis + 1)
 
   def call(module, carry, piece):
     return carry, module(*piece, *given)
@@ -42,6 +43,6 @@ def one_by_one(
     call, variable_broadcast='params', split_rngs={'params': False}
   )
   _, y = scan(module, (), jax.tree.map(split, cut))
-  y = jnp.moveaxis(y, axis + 1, 1)
-  y = y.reshape(count * size, *y.shape[2:])[:length]
+  y = jnp.moveaxis(y, axis + 1, 0)
+  y = y.reshape(size * count, *y.shape[2:])[:length]
   return jnp.moveaxis(y, 0, axis)

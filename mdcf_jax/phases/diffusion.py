@@ -92,7 +92,6 @@ class DiffusionPhase:
       latent_channels=lmae.latent_channels,
       # The source's features shrink as the dynamics do.
       stem_levels=lmae.factor.bit_length() - 1,
-      positions=config.get('positions', 0),
     )
     keywords |= config.model.denoiser.to_dict()
     return cls(

@@ -9,8 +9,6 @@ from ml_collections import ConfigDict
 from mdcf_jax.phases import PHASES
 
 NAMES = ('fde', 'lmae', 'diffusion', 'pbnet')
-# Of the denoiser, see `UNet3D`: 1024 frames of 8 x 8. More fill no device.
-_POSITIONS = 2**16
 
 
 def build_phases(
@@ -28,7 +26,6 @@ def build_phases(
     audio_encoder=config['audio_encoder'],
     dtype=dtype,
     remat='none',
-    positions=_POSITIONS,
     perceptual='random',
   )
   return {

@@ -93,7 +93,9 @@ def write_clips(
     path = folder / f'{i}-{_name(batch, i)}.mp4'
     frames = visualize.side_by_side(panels)
     try:
-      with VideoWriter(path, frames.shape[1:3], waveform=waveform) as writer:
+      with VideoWriter(
+        path, frames.shape[1:3], waveform=waveform, sign=False
+      ) as writer:
         for frame in frames:
           writer.write(frame)
     except InputError as error:

@@ -287,6 +287,39 @@ def test_many_at_once(files, loaded, tmp_path, capfd):
     assert count_frames(tmp_path / name) == 10
 
 
+def test_many_together(files, loaded, tmp_path, capfd):
+  """Rows of a kind share the diffusion; the others go by themselves."""
+  rows = [
+    ('me.png', 'talk.wav', 'one.mp4', 2),
+    ('me.png', 'talk.wav', 'two.mp4', 1),
+    ('random.png', 'talk.wav', 'bad.mp4', ''),
+    ('me.png', 'clip.mp4', 'three.mp4', 2),
+  ]
+  command = listed(files, tmp_path, rows)
+  assert main([*command, '--batch=4']) == 2
+  out, error = capfd.readouterr()
+  assert out.splitlines()[-1] == '3 made, 0 there already, 1 failed'
+  assert error.count('mdcf: error: ') == 1 and 'random.png' in error
+  # One line for the first and the last, which are alike.
+  assert out.count('20 frames in') == 1 and out.count('10 frames in') == 1
+  for name in ('one', 'two', 'three'):
+    assert count_frames(tmp_path / f'{name}.mp4') == 10
+
+
+def test_one_that_cannot_be_written_costs_no_other(
+  files, loaded, tmp_path, capfd
+):
+  (tmp_path / 'file').touch()
+  rows = [
+    ('me.png', 'talk.wav', 'file/one.mp4', 1),
+    ('me.png', 'talk.wav', 'two.mp4', 1),
+  ]
+  assert main([*listed(files, tmp_path, rows), '--batch=2']) == 2
+  out, error = capfd.readouterr()
+  assert 'one.mp4' in error and error.count('mdcf: error: ') == 1
+  assert out.splitlines()[-1] == '1 made, 0 there already, 1 failed'
+
+
 def test_a_finished_list_needs_no_weights(files, tmp_path, capfd):
   (tmp_path / 'one.mp4').write_text('older')
   command = listed(files, tmp_path, [('me.png', 'talk.wav', 'one.mp4', '')])
@@ -306,6 +339,7 @@ def test_bad_weights_are_told_once(files, tmp_path, capfd):
     (['--image=a.png', '--audio=a.wav'], '--output is missing'),
     (['--manifest=jobs.csv', '--image=a.png'], '--image is one of them'),
     (['--manifest=jobs.csv'], 'not a readable CSV'),
+    (['--manifest=jobs.csv', '--batch=0'], '--batch 0 is less than 1'),
   ],
 )
 def test_files_come_one_way_or_the_other(flags, reason, capfd):
@@ -319,9 +353,13 @@ def test_interrupted(choice, files, pipe, tmp_path, monkeypatch, capfd):
   class Interrupted:
     timings = property(lambda _: pipe.timings)
     plan = property(lambda _: pipe.plan)
+    prepare = pipe.prepare
 
-    def stream(self, *args, **options):
-      for i, frame in enumerate(pipe.stream(*args, **options)):
+    def generate(self, clips, progress):
+      return tuple(self._cut(frames) for frames in pipe.generate(clips))
+
+    def _cut(self, frames):
+      for i, frame in enumerate(frames):
         if i == 7:
           raise KeyboardInterrupt
         yield frame

@@ -39,7 +39,9 @@ def write_video():
     state, waveform = synthetic.make_motion(1, num_frames)
     frames = talking_head.render(head, state, 64) * np.uint8(not black)
     sound = waveform if sound else None
-    with video.VideoWriter(path, 64, fps=25, waveform=sound) as writer:
+    with video.VideoWriter(
+      path, 64, fps=25, waveform=sound, mark=False, sign=False
+    ) as writer:
       for frame in frames:
         writer.write(frame)
     return waveform
