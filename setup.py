@@ -9,7 +9,15 @@ setuptools.setup(
   license='Apache-2.0',
   python_requires='>=3.11,<3.14',
   packages=setuptools.find_packages(include=('mdcf_jax', 'mdcf_jax.*')),
-  package_data={'mdcf_jax': ['bundled/*', 'prepare/report/*.html']},
+  package_data={
+    'mdcf_jax': [
+      'bundled/*',
+      '*/*.html',
+      '*/*.css',
+      '*/*.js',
+      'prepare/report/*.html',
+    ]
+  },
   install_requires=[
     'jax>=0.10.2',
     'flax>=0.12.8',  # Linen modules.

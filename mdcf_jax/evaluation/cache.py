@@ -17,7 +17,7 @@ import numpy as np
 
 from mdcf_jax.errors import InputError
 
-VERSION = 1  # Of what is stored; another number finds nothing old.
+VERSION = 2  # Of what is stored; another number finds nothing old.
 
 
 class Cache:

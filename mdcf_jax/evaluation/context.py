@@ -1,5 +1,6 @@
 """What measures clips: networks, the cache, and results that several need."""
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -90,11 +91,19 @@ class Context:
     def measure() -> dict[str, np.ndarray]:
       scores = _finite(_measure(metric, self, clip, truth))
       text = json.dumps([dict(scores.values), dict(scores.missing)])
-      return {'scores': np.array(text)}
+      return {
+        'scores': np.array(text),
+        **{f'series {k}': np.asarray(v) for k, v in scores.series.items()},
+      }
 
     found = self._stored(clip, key, metric.needs, measure)
     values, missing = json.loads(str(found['scores']))
-    return ClipScores(values, missing, 0, 0)
+    series = {
+      name.removeprefix('series '): x
+      for name, x in found.items()
+      if name != 'scores'
+    }
+    return ClipScores(values, missing, 0, 0, series)
 
   def _stored(
     self,
@@ -139,4 +148,4 @@ def _finite(scores: ClipScores) -> ClipScores:
       values[name] = float(value)
     else:
       missing[name] = f'the score is {value}'
-  return ClipScores(values, missing, scores.frames, scores.faces)
+  return dataclasses.replace(scores, values=values, missing=missing)

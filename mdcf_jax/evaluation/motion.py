@@ -62,14 +62,16 @@ def measure_flow(
         jitter.append((part.value, len(fields) - 1))
     if not smoothness:
       raise NoScore(f'{len(clip.frames)} frames have no flow')
-    values = {f'flow_smoothness_{estimator}': float(np.mean(smoothness))}
+    name = f'flow_smoothness_{estimator}'
+    values = {name: float(np.mean(smoothness))}
+    series = {name: [np.nan, *smoothness]}  # To a frame from the one before.
     missing, name = {}, f'flow_jitter_{estimator}'
     if jitter:
       means, counts = zip(*jitter)
       values[name] = float(np.average(means, weights=counts))
     else:
       missing[name] = 'two frames have no change of flow'
-    return ClipScores(values, missing, len(clip.frames), 0)
+    return ClipScores(values, missing, len(clip.frames), 0, series)
 
   return measure
 

@@ -1,7 +1,5 @@
 """Metrics of how the pictures of a clip look beside the true ones."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from mdcf_jax.errors import NoScore
@@ -12,42 +10,44 @@ from mdcf_jax.metrics.psnr import psnr
 from mdcf_jax.metrics.ssim import ssim
 
 
-def measure_psnr(context, clip: Clip, truth: Clip) -> Mapping[str, float]:
+def measure_psnr(context, clip: Clip, truth: Clip) -> ClipScores:
   """Mean over frames; equal ones count as the protocol says."""
   peak = context.protocol.psnr_peak
   one = lambda a, b: np.minimum(psnr(_signed(a), _signed(b)), peak)
-  return {'psnr': _mean_of_frames(context, clip, truth, one)}
+  return _mean_of_frames('psnr', context, clip, truth, one)
 
 
-def measure_ssim(context, clip: Clip, truth: Clip) -> Mapping[str, float]:
+def measure_ssim(context, clip: Clip, truth: Clip) -> ClipScores:
   """Mean over frames."""
   one = lambda a, b: ssim(_signed(a), _signed(b))
-  return {'ssim': _mean_of_frames(context, clip, truth, one)}
+  return _mean_of_frames('ssim', context, clip, truth, one)
 
 
-def measure_lpips(context, clip: Clip, truth: Clip) -> Mapping[str, float]:
+def measure_lpips(context, clip: Clip, truth: Clip) -> ClipScores:
   """Mean over frames."""
   variables = context.networks.variables('lpips')
   size = batches.whole_batch(lpips.BATCH)
   one = lambda a, b: lpips.lpips(variables, a, b, batch=size)
-  return {'lpips_alex': _mean_of_frames(context, clip, truth, one)}
+  return _mean_of_frames('lpips_alex', context, clip, truth, one)
 
 
-def measure_detail(context, clip: Clip, truth: Clip) -> Mapping[str, float]:
+def measure_detail(context, clip: Clip, truth: Clip) -> ClipScores:
   """Detail of the whole picture over that of the true one."""
   _check(context, clip, truth)
-  total = np.zeros((2, 2))
+  detail = sharpness.laplacian_variance, sharpness.high_frequency_energy
+  names = 'laplacian_ratio_frame', 'high_frequency_ratio'
+  found = []
   for pair in chunks(clip.frames, truth.frames, skip=context.protocol.skip):
-    for i, frames in enumerate(pair):
-      for frame in frames:
-        total[i] += (
-          sharpness.laplacian_variance(frame),
-          sharpness.high_frequency_energy(frame),
-        )
-  if not np.all(total[1] > 0):
+    for both in zip(*pair):
+      found.append([[score(frame) for score in detail] for frame in both])
+  ours, true = np.array(found).swapaxes(0, 1)  # `[T, 2]` of each.
+  total = true.sum(axis=0)
+  if not np.all(total > 0):
     raise NoScore('the true frames have no detail')
-  ratio = total[0] / total[1]
-  return dict(zip(('laplacian_ratio_frame', 'high_frequency_ratio'), ratio))
+  with np.errstate(divide='ignore', invalid='ignore'):
+    series = dict(zip(names, _from_start(context, ours / true).T))
+  values = dict(zip(names, ours.sum(axis=0) / total))
+  return ClipScores(values, {}, len(ours), 0, series)
 
 
 def measure_sharpness(context, clip: Clip, truth: Clip) -> ClipScores:
@@ -69,9 +69,7 @@ def measure_sharpness(context, clip: Clip, truth: Clip) -> ClipScores:
   )
 
 
-def measure_csim(
-  context, clip: Clip, truth: Clip | None
-) -> Mapping[str, float]:
+def measure_csim(context, clip: Clip, truth: Clip | None) -> ClipScores:
   """Likeness to the first true frame."""
   if truth is None:
     raise NoScore('no true clip of this name to compare the face with')
@@ -86,7 +84,15 @@ def measure_csim(
     clip.frames[skip:],
     points[skip:],
   )
-  return {'csim': found.mean, 'csim_lowest': found.lowest}
+  values = np.full(len(clip.frames) - skip, np.nan)
+  values[np.isfinite(points[skip:]).all(axis=(1, 2))] = found.per_frame
+  return ClipScores(
+    {'csim': found.mean, 'csim_lowest': found.lowest},
+    {},
+    found.frames,
+    found.faces,
+    {'csim': _from_start(context, values)},
+  )
 
 
 def _signed(frames: np.ndarray) -> np.ndarray:
@@ -94,11 +100,19 @@ def _signed(frames: np.ndarray) -> np.ndarray:
   return frames.astype(np.float32) / np.float32(127.5) - 1
 
 
-def _mean_of_frames(context, clip, truth, score) -> float:
+def _from_start(context, values: np.ndarray) -> np.ndarray:
+  """`values [T - skip, ...]` with NaN for the frames before them."""
+  before = np.full((context.protocol.skip, *values.shape[1:]), np.nan)
+  return np.concatenate([before, values])
+
+
+def _mean_of_frames(name, context, clip, truth, score) -> ClipScores:
   """Mean of `score(frames, true frames) -> [T]`, in parts."""
   _check(context, clip, truth)
   pairs = chunks(clip.frames, truth.frames, skip=context.protocol.skip)
-  return float(np.concatenate([score(*pair) for pair in pairs]).mean())
+  values = np.concatenate([score(*pair) for pair in pairs])
+  series = {name: _from_start(context, values)}
+  return ClipScores({name: float(values.mean())}, {}, len(values), 0, series)
 
 
 def _check(context, clip, truth) -> None:

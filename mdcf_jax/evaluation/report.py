@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mdcf_jax.evaluation import motion, table
+from mdcf_jax.evaluation import curves, motion, table
 from mdcf_jax.evaluation.run import SIDES, Part
 from mdcf_jax.evaluation.sets import Statistics
 from mdcf_jax.metrics.bootstrap import bootstrap_interval
@@ -21,8 +21,9 @@ def make(part: Part, protocol: Protocol) -> dict[str, Any]:
   Its keys: `scores`, by name the value, its interval over clips, how many
   clips or features it is of, which is better, and the true clips' own value;
   `skipped`, metrics and why; `no_score`, by name how many clips have none and
-  why; `failed`, clips that could not be read; `sets`, counts; `clips`, all of
-  it by clip; `protocol`, `weights` and `versions`.
+  why; `failed`, clips that could not be read; `sets`, counts; `curves`, means
+  over clips of every frame (see `curves.average`); `clips`, all else by clip;
+  `protocol`, `weights`, `versions` and `hardware`.
   """
   rows = dict(sorted(part.rows.items()))
   scores, reasons = {}, _reasons(rows.values())
@@ -47,7 +48,9 @@ def make(part: Part, protocol: Protocol) -> dict[str, Any]:
     'sets': {side: _counts(rows.values(), side) for side in SIDES},
     'weights': part.header['weights'],
     'versions': part.header['versions'],
-    'clips': rows,
+    'hardware': part.header['hardware'],
+    'curves': {side: curves.average(rows.values(), side) for side in SIDES},
+    'clips': {name: curves.without(row) for name, row in rows.items()},
   }
 
 

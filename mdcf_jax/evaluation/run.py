@@ -11,13 +11,15 @@ import json
 import logging
 import os
 import pathlib
+import platform
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from mdcf_jax.errors import InputError, reading
-from mdcf_jax.evaluation import table
+from mdcf_jax.evaluation import curves, table
 from mdcf_jax.evaluation.cache import write_npz
 from mdcf_jax.evaluation.clips import Clip, Item
 from mdcf_jax.evaluation.context import Context
@@ -87,12 +89,22 @@ def plan(
     },
     'weights': weights,
     'versions': _versions(),
+    'hardware': [_hardware()],
     'paired': paired,
     'shards': shards,
     'metrics': [metric.name for metric in kept],
     'skipped': skipped,
   }
   return tuple(kept), json.loads(json.dumps(header))
+
+
+def _hardware() -> str:
+  """What jax runs on, and the machine around it."""
+  devices = jax.local_devices()
+  return (
+    f'{len(devices)} x {devices[0].device_kind} ({devices[0].platform}), '
+    f'{platform.system()} {platform.machine()}, {os.cpu_count()} CPU cores'
+  )
 
 
 def _versions() -> dict[str, str]:
@@ -193,6 +205,7 @@ def _score(context, metric, clips, row, name) -> None:
       continue
     found = context.scores(metric, clip, truth)
     row.setdefault(f'{side}_scores', {}).update(found.values)
+    row.setdefault(f'{side}_series', {}).update(curves.to_json(found.series))
     _note(row, side, found.missing, name)
 
 
@@ -213,9 +226,11 @@ def merge(parts: Sequence[Part]) -> Part:
   """
   first = parts[0]
   shards = sorted(shard for part in parts for shard in part.shards)
+  hardware = sorted({x for part in parts for x in part.header['hardware']})
   for part in parts[1:]:
     for key, value in first.header.items():
-      if part.header.get(key) != value:
+      # Scores should not depend on it, and hosts differ.
+      if key != 'hardware' and part.header.get(key) != value:
         raise InputError(f'parts of two evaluations: their {key} differ')
   count = first.header['shards']
   if shards != list(range(count)):
@@ -227,7 +242,8 @@ def merge(parts: Sequence[Part]) -> Part:
     for key, statistics in part.sums.items():
       before = sums.get(key, Statistics())
       sums[key] = Statistics.merge(before, statistics, limit)
-  return Part(first.header, shards, dict(sorted(rows.items())), sums)
+  header = {**first.header, 'hardware': hardware}
+  return Part(header, shards, dict(sorted(rows.items())), sums)
 
 
 def save(part: Part, path: pathlib.Path) -> None:

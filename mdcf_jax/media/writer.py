@@ -90,6 +90,7 @@ class VideoWriter:
     crf: int = 18,
     mark: bool = True,
     sign: bool | Certificate = True,
+    comment: str | None = None,
   ):
     """Opens the file.
 
@@ -105,6 +106,8 @@ class VideoWriter:
         comment in the file's metadata says whether.
       sign: put a C2PA manifest into .mp4, .m4v and .mov, if `c2pa-python` is
         installed: self-signed, or by a certificate of the user's.
+      comment: of the file's metadata where it is no generated video, such as a
+        piece of a true one; by default it tells that it is one.
 
     Raises:
       InputError: `path` cannot be written, or the numbers cannot be used.
@@ -120,6 +123,7 @@ class VideoWriter:
     self._part, self._container = _part_of(self.path), None
     self._frames, self._sent = 0, 0
     self._mark, self._certificate = mark, provenance.signer(self.path, sign)
+    self._comment = provenance.label(mark) if comment is None else comment
     self._samples, self._audio, rate = None, None, sample_rate
     if waveform is not None and len(waveform):
       self._samples, rate = _prepare_audio(waveform, sample_rate)
@@ -137,7 +141,7 @@ class VideoWriter:
         format=FORMATS[self.path.suffix.lower()],
         options=self._options(rate),
       )
-      self._container.metadata['comment'] = provenance.label(self._mark)
+      self._container.metadata['comment'] = self._comment
       self._video = self._add_video(fps, crf)
       if self._samples is not None:
         self._audio = self._add_audio(rate)

@@ -1,7 +1,7 @@
 """The scores of one clip, and why some of them are not there."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from mdcf_jax.errors import NoScore
 
@@ -15,12 +15,16 @@ class ClipScores:
     missing: by name, one line why the clip has no such score.
     frames: of the clip.
     faces: frames in which a face was found; no other enters a score.
+    series: by name, a number for each frame, NaN for those that have none.
   """
 
   values: Mapping[str, float]
   missing: Mapping[str, str]
   frames: int
   faces: int
+  series: Mapping[str, Sequence[float]] = dataclasses.field(
+    default_factory=dict
+  )
 
 
 # The names of some scores, and what returns them or raises NoScore.

@@ -7,6 +7,7 @@ clip beside the true one of the same sound; frames are paired by their number,
 and the longer clip is cut.
 """
 
+import dataclasses
 import functools
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -88,7 +89,25 @@ def landmark_distances(
   Raises:
     NoScore: no frame has a face in both.
   """
-  points, true_points = _paired(landmarks, truth)
+  distances = frame_distances(landmarks, truth, aspect=aspect)
+  return {name: float(np.nanmean(x)) for name, x in distances.items()}
+
+
+def frame_distances(
+  landmarks: np.ndarray, truth: np.ndarray, *, aspect: float = 1.0
+) -> dict[str, np.ndarray]:
+  """Scores of `landmark_distances` of every frame.
+
+  Args:
+    landmarks, truth, aspect: of `landmark_distances`.
+
+  Returns:
+    `[T]` by name, T of the shorter clip, NaN without a face in both.
+
+  Raises:
+    NoScore: no frame has a face in both.
+  """
+  points, true_points, both = _paired(landmarks, truth)
   unit = np.array([aspect, 1.0])
   points, true_points = points[..., :2] * unit, true_points[..., :2] * unit
   right, left = (true_points[:, list(eye)].mean(axis=1) for eye in EYES)
@@ -103,8 +122,9 @@ def landmark_distances(
     ('_aligned', alignment.transform(points, matrix)),
   ):
     distance = np.linalg.norm(moved - true_points, axis=-1) / eyes
-    scores[f'lmd{suffix}'] = float(distance.mean())
-    scores[f'mouth_lmd{suffix}'] = float(distance[:, list(LIPS)].mean())
+    for name, some in (('lmd', distance), ('mouth_lmd', distance[:, LIPS])):
+      scores[f'{name}{suffix}'] = values = np.full(len(both), np.nan)
+      values[both] = some.mean(axis=-1)
   return scores
 
 
@@ -286,7 +306,11 @@ def compare(
     ('pose_variance_ratio', pose_variance_ratio, poses),
   ):
     parts.append(single(name, functools.partial(score, *values)))
-  return collect(parts, frames, int(both.sum()))
+  found = collect(parts, frames, int(both.sum()))
+  if DISTANCES[0] not in found.values:
+    return found
+  series = frame_distances(*marks, aspect=aspect)
+  return dataclasses.replace(found, series=series)
 
 
 def _opening(track: faces.FaceTrack, aspect: float) -> np.ndarray:
@@ -296,14 +320,14 @@ def _opening(track: faces.FaceTrack, aspect: float) -> np.ndarray:
   return only_seen(opening, track.detected)
 
 
-def _paired(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """The frames `[n, ...]` that have a face in both."""
+def _paired(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
+  """The frames `[n, ...]` that have a face in both, and which `[T]`."""
   length = min(len(a), len(b))
   a, b = np.asarray(a, float)[:length], np.asarray(b, float)[:length]
   both = _seen(a) & _seen(b)
   if not both.any():
     raise NoScore(f'no face in both clips in any of {length} frames')
-  return a[both], b[both]
+  return a[both], b[both], both
 
 
 def _enough(series: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from mdcf_jax.prepare.report.markup import escape, number
+from mdcf_jax.pages.markup import escape, number
 
 WIDTH, HEIGHT = 320, 166
 LEFT, RIGHT, TOP, BOTTOM = 36, 306, 24, 110

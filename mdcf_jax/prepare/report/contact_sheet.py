@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from mdcf_jax.prepare.report import markup
+from mdcf_jax.pages import markup
+from mdcf_jax.pages.markup import escape, number, percent, signed
 from mdcf_jax.prepare.report.figures import Clip
-from mdcf_jax.prepare.report.markup import escape, number, percent, signed
 
 MAX_CELLS = 200
 MAX_ODD = 24  # Of each kind.

@@ -5,6 +5,7 @@ import collections
 import numpy as np
 
 from mdcf_jax.data import records
+from mdcf_jax.pages.markup import number, percent, plural
 from mdcf_jax.prepare.report import charts
 from mdcf_jax.prepare.report.charts import Chart, Values, values_of
 from mdcf_jax.prepare.report.figures import (
@@ -15,7 +16,6 @@ from mdcf_jax.prepare.report.figures import (
   LAG_SCORE,
   Summary,
 )
-from mdcf_jax.prepare.report.markup import number, percent, plural
 
 MAX_RATES = 6  # Frame rates with a bar of their own.
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
+from mdcf_jax.pages.markup import escape, minutes, number, percent
 from mdcf_jax.prepare.report.figures import Total
-from mdcf_jax.prepare.report.markup import escape, minutes, number, percent
 
 SHOWN, MAX_ROWS = 12, 500  # The rows between these are folded.
 TOP = 5  # So many are named in the headline,

@@ -4,8 +4,8 @@ import dataclasses
 import re
 from collections.abc import Iterable
 
-from mdcf_jax.prepare.report import markup
-from mdcf_jax.prepare.report.markup import escape, number, percent, plural
+from mdcf_jax.pages import markup
+from mdcf_jax.pages.markup import escape, number, percent, plural
 
 MAX_PICTURES = 200  # In the page, and at most so many of one reason:
 MAX_PICTURES_EACH = 24

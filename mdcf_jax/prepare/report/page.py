@@ -6,17 +6,23 @@ archived and opened from disk.
 
 import os
 import pathlib
-import string
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mdcf_jax.errors import InputError
+from mdcf_jax.pages import document, markup
+from mdcf_jax.pages.markup import (
+  escape,
+  minutes,
+  number,
+  percent,
+  plural,
+  signed,
+)
 from mdcf_jax.prepare.report import (
   contact_sheet,
   distributions,
   identities,
   left_out,
-  markup,
 )
 from mdcf_jax.prepare.report.contact_sheet import ContactSheet
 from mdcf_jax.prepare.report.figures import (
@@ -28,14 +34,6 @@ from mdcf_jax.prepare.report.figures import (
   read_clip,
 )
 from mdcf_jax.prepare.report.left_out import Dropped, LeftOut
-from mdcf_jax.prepare.report.markup import (
-  escape,
-  minutes,
-  number,
-  percent,
-  plural,
-  signed,
-)
 
 MAX_SUSPECTS_SHOWN = 8  # The others are folded.
 MUCH_FILLED = 0.1  # Part of a clip's frames that makes one look at it.
@@ -70,15 +68,7 @@ def write_report(
     sheet.add(clip, record)
     side = side or _side(record)
   body = _body(name, summary, sheet, left_out.gather(dropped), settings, side)
-  page = string.Template(_PAGE.read_text(encoding='utf-8'))
-  text = page.substitute(title=escape(f'{name}: dataset report'), body=body)
-  path = pathlib.Path(path)
-  partial = path.with_name(path.name + '.partial')
-  try:
-    partial.write_text(text, encoding='utf-8')
-    os.replace(partial, path)
-  except OSError as error:
-    raise InputError(f'{path}: cannot be written ({error})') from error
+  document.write(path, _PAGE, title=f'{name}: dataset report', body=body)
 
 
 def _side(record: Mapping[str, Any]) -> int:

@@ -8,7 +8,8 @@ import pytest
 
 from mdcf_jax.data import synthetic
 from mdcf_jax.errors import InputError
-from mdcf_jax.prepare.report import Dropped, left_out, markup, write_report
+from mdcf_jax.pages import markup
+from mdcf_jax.prepare.report import Dropped, left_out, write_report
 from mdcf_jax.prepare.report.contact_sheet import ContactSheet
 from mdcf_jax.prepare.report.figures import MAX_SUSPECTS, Summary, read_clip
 

@@ -1,0 +1,1 @@
+"""What the HTML pages of this package have in common."""
