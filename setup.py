@@ -2,6 +2,8 @@
 
 import setuptools
 
+_KINDS = ('html', 'css', 'js')  # Of files that pages are made of.
+
 setuptools.setup(
   name='mdcf_jax',
   version='0.1.0',
@@ -12,10 +14,8 @@ setuptools.setup(
   package_data={
     'mdcf_jax': [
       'bundled/*',
-      '*/*.html',
-      '*/*.css',
-      '*/*.js',
-      'prepare/report/*.html',
+      *('pages/*.css', 'prepare/report/*.html'),
+      *(f'{page}/*.{kind}' for page in ('report', 'study') for kind in _KINDS),
     ]
   },
   install_requires=[

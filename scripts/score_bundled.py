@@ -6,9 +6,9 @@ Into the folder of `--output`, which lies outside of the repository because the
 clips show people:
   real/            the start of val clips with sound, one of each person first
   generated/       the portrait is the first frame, the sound is the clip's
-  reconstruction/  every frame through FDE and LMAE: no sound decides anything,
-                   so it is what a perfect diffusion could reach
-  still/           the first frame as long as the clip: what any method must beat
+  reconstruction/  every frame through FDE and LMAE, from the true motion: what
+                   a perfect diffusion could reach
+  still/           the first frame, as long: what any method must beat
   *.json           scores of the three by `mdcf evaluate`
   report.html      all of it on one page
 

@@ -45,7 +45,7 @@ def find_items(
     InputError: no such folder, no clips in it, two of one name in a folder, or
       no name that both have where they are to be paired.
   """
-  ours, theirs = _list(fake), _list(real)
+  ours, theirs = list_clips(fake), list_clips(real)
   if not paired:
     items = [Item(name, path, None) for name, path in theirs.items()]
     return items + [Item(name, None, path) for name, path in ours.items()]
@@ -58,8 +58,12 @@ def find_items(
   return [Item(name, theirs.get(name), ours.get(name)) for name in names]
 
 
-def _list(folder: str | os.PathLike) -> dict[str, pathlib.Path]:
-  """Name -> file of the clips of a folder, sorted."""
+def list_clips(folder: str | os.PathLike) -> dict[str, pathlib.Path]:
+  """Name -> file of the clips of a folder and of folders in it, sorted.
+
+  Raises:
+    InputError: no such folder, no clips in it, or two of one name.
+  """
   folder, found = pathlib.Path(folder), {}
   if not folder.is_dir():
     raise InputError(f'{folder}: there is no such folder')

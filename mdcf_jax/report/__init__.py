@@ -1,0 +1,1 @@
+"""The page of `mdcf report`: scores of systems, with curves and clips."""

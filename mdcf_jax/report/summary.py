@@ -1,0 +1,179 @@
+"""The page in plain words, for somebody who has not seen the project."""
+
+from collections.abc import Mapping, Sequence
+
+from mdcf_jax.pages.markup import escape, minutes, number, plural
+from mdcf_jax.report import labels
+from mdcf_jax.report.curves import drift, kept
+from mdcf_jax.report.systems import System
+from mdcf_jax.report.verdict import BETTER, OPEN, WORSE, Verdict
+
+FEW_CLIPS = 30  # Intervals over fewer are wide.
+FEW_FRAMES = 2048  # Features of Inception: below, FID is biased.
+_MUCH = 0.1  # Relative change that counts as drift.
+# What a reader who knows none of the metrics can make sense of.
+HEADLINES = ('lse_c_fixed', 'mouth_correlation', 'csim', 'lpips_alex', 'psnr')
+# Higher or lower values of these mean that pictures get worse.
+_DRIFTS = {'psnr': 'higher', 'laplacian_ratio_frame': 'one', 'csim': 'higher'}
+
+
+def lead(systems: Sequence[System]) -> str:
+  """What the page is about, in a sentence or two."""
+  fake = systems[0].sets['fake']
+  others = ', '.join(f'<bdi>{escape(x.name)}</bdi>' for x in systems[1:])
+  beside = f' Beside them stand: {others}.' if others else ''
+  return (
+    f'{plural(fake["clips"], "clip")} of talking heads '
+    f'({minutes(fake["frames"] / systems[0].fps)} minutes) were compared with '
+    f'true recordings.{beside}'
+  )
+
+
+def to_html(
+  systems: Sequence[System], verdicts: Mapping[str, Mapping[str, Verdict]]
+) -> str:
+  """What a talking head is, what the numbers say, and how far to trust them."""
+  first = systems[0]
+  said = [_headline(name, first) for name in HEADLINES if name in first.scores]
+  said = said[:3]
+  said += [_beside(first, other, verdicts) for other in systems[1:]]
+  said += _falling_apart(first)
+  said += _doubts(systems)
+  items = ''.join(f'<li>{text}</li>' for text in said if text)
+  return (
+    '<p>A talking head is a video that a program makes from one picture of a '
+    'face and a recording of speech. Here the picture and the speech come from '
+    'true videos, so that each generated clip has a true one to be compared '
+    'with. The true clips’ own scores are the measure: no method is better '
+    'than they are, and a score that does not tell them from generated ones '
+    f'tells little.</p><ul class="look">{items}</ul>'
+  )
+
+
+def _headline(name: str, system: System) -> str:
+  score, about = system.scores[name], labels.label(name)
+  _, meaning = labels.ARROWS.get(score.better, ('', ''))
+  text = f'{escape(about.title)}: <b>{number(score.value, about.digits)}</b>'
+  if score.real is not None:
+    text += f', true clips {number(score.real, about.digits)}'
+  if score.low is not None and score.high is not None:
+    text += (
+      f' (95 % interval {number(score.low, about.digits)} to '
+      f'{number(score.high, about.digits)})'
+    )
+  note = f' {escape(about.note.capitalize())}; ' if about.note else ' '
+  end = '' if note.strip().endswith('?;') else ''
+  return f'{text}.{note}{meaning}.{end}'.replace('?;', '?')
+
+
+def _beside(first: System, other: System, verdicts) -> str:
+  found = verdicts[other.name]
+  if not found:
+    return (
+      f'Too few clips to say whether {_name(first)} is better than '
+      f'{_name(other)}.'
+    )
+  count = {
+    word: sum(verdict.word == word for verdict in found.values())
+    for word in (BETTER, WORSE, OPEN)
+  }
+  named = {
+    word: _names([n for n, v in found.items() if v.word == word])
+    for word in (BETTER, WORSE)
+  }
+  text = (
+    f'{_name(first)} beside {_name(other)}, of {len(found)} scores: better in '
+    f'{count[BETTER]}{named[BETTER]}, worse in {count[WORSE]}{named[WORSE]}, '
+    f'no clear difference in {count[OPEN]}.'
+  )
+  return text
+
+
+def _names(names: Sequence[str], most: int = 4) -> str:
+  """A few titles in brackets, the first of the table first."""
+  if not names:
+    return ''
+  names = sorted(names, key=lambda name: labels.label(name).order)
+  titles = [
+    labels.label(name).title
+    for name in names
+    if not labels.label(name).title.startswith('…')
+  ]
+  text = ', '.join(titles[:most])
+  more = ', …' if len(names) > len(titles[:most]) else ''
+  return f' ({escape(text)}{more})' if titles else ''
+
+
+def _name(system: System) -> str:
+  return f'<bdi>{escape(system.name)}</bdi>'
+
+
+def _falling_apart(system: System) -> list[str]:
+  """Whether pictures get worse from the start of a clip to its end."""
+  worse, known = [], []
+  for name, better in _DRIFTS.items():
+    if name not in system.curves['fake']:
+      continue
+    pair = drift(kept(system.curves['fake'][name]))
+    if pair is None or not pair[0]:
+      continue
+    about, change = labels.label(name), pair[1] / pair[0] - 1
+    known.append(about.title)
+    bad = change < -_MUCH
+    if better == 'one':
+      bad = abs(change) > _MUCH and abs(pair[1] - 1) > abs(pair[0] - 1)
+    if bad:
+      worse.append(
+        f'{escape(about.title)} from {number(pair[0], about.digits)} to '
+        f'{number(pair[1], about.digits)}'
+      )
+  if worse:
+    return [
+      'Pictures change from the first to the last fifth of a clip: '
+      f'{"; ".join(worse)}. <a href="#over-time">See the curves</a>.'
+    ]
+  if known:
+    return [
+      'No sign that clips fall apart as they go on: '
+      f'{escape(", ".join(known))} changes by less than a tenth.'
+    ]
+  return []
+
+
+def _doubts(systems: Sequence[System]) -> list[str]:
+  """What keeps one from believing the numbers."""
+  first, said = systems[0], []
+  if first.sets['fake']['clips'] < FEW_CLIPS:
+    said.append(
+      f'{plural(first.sets["fake"]["clips"], "clip")} are few: differences '
+      'within the intervals mean nothing.'
+    )
+  if 'fid' in first.scores and first.sets['fake']['frames'] < FEW_FRAMES:
+    said.append(
+      f'FID is of fewer than {number(FEW_FRAMES)} frames, which makes it too '
+      'large by much.'
+    )
+  if first.skipped:
+    said.append(
+      f'{plural(len(first.skipped), "metric")} could not be computed: '
+      '<a href="#scores">why</a>.'
+    )
+  if first.failed:
+    said.append(
+      f'{plural(len(first.failed), "clip")} could not be read: '
+      '<a href="#how-it-was-measured">which</a>.'
+    )
+  others = [
+    _name(other) for other in systems[1:] if _true(other) != _true(first)
+  ]
+  if others:
+    said.append(
+      f'Of other true clips than {_name(first)}, so hardly to be compared: '
+      f'{", ".join(others)}.'
+    )
+  return said
+
+
+def _true(system: System) -> dict[str, str | None]:
+  """Hashes of the true clips, by name."""
+  return {k: row['sha256'].get('real') for k, row in system.rows.items()}
