@@ -75,7 +75,7 @@ def encode(
   """
   while True:
     for crf in QUALITIES:
-      content = _encode(frames, waveform, crf, mark, comment)
+      content = encode_at(crf, frames, waveform, mark=mark, comment=comment)
       if len(content) <= max_bytes:
         break
     if len(content) <= max_bytes or len(frames) <= FPS:
@@ -85,7 +85,15 @@ def encode(
       waveform = waveform[: len(frames) * SAMPLE_RATE // FPS]
 
 
-def _encode(frames, waveform, crf, mark, comment) -> bytes:
+def encode_at(
+  crf: int,
+  frames: np.ndarray,
+  waveform: np.ndarray | None,
+  *,
+  mark: bool,
+  comment: str | None = None,
+) -> bytes:
+  """The .mp4 file of a clip at one quality; arguments as of `encode`."""
   with tempfile.TemporaryDirectory(prefix='mdcf') as folder:
     path = pathlib.Path(folder) / 'clip.mp4'
     with VideoWriter(

@@ -135,9 +135,9 @@ def _wheel(size: int = 96) -> str:
   picture[np.linalg.norm(flow, axis=-1) > 1] = 255
   return (
     f'<figure class="wheel"><img src="{clips.picture_uri(picture, "PNG")}" '
-    'alt="The colour of each direction" width="72" height="72"><figcaption>Red moves right, '
-    'yellow down, cyan left, violet up; white stands still.</figcaption>'
-    '</figure>'
+    'alt="The colour of each direction" width="72" height="72"><figcaption>'
+    'Red moves right, yellow down, cyan left, violet up; white stands still.'
+    '</figcaption></figure>'
   )
 
 

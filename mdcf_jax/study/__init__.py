@@ -1,0 +1,1 @@
+"""A study with people, as the paper's (appendix A.4): page, key, scores."""
