@@ -32,7 +32,7 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 
 from mdcf_jax.errors import InputError, NoScore  # noqa: E402
-from mdcf_jax.media import audio, faces, image, landmarker  # noqa: E402
+from mdcf_jax.media import audio, faces, landmarker  # noqa: E402
 from mdcf_jax.metrics import (  # noqa: E402
   alignment,
   flow_smoothness,
@@ -181,12 +181,10 @@ def speech(paths: list[str], frames: int) -> np.ndarray:
 def measure(args: argparse.Namespace, pipe: Pipeline, frames: int):
   """Generates a video and returns its windows, and what was not computed."""
   options = dict(seed=args.seed, steps=args.steps, resolution=args.resolution)
-  size = args.resolution or pipe.resolution
-  portrait = image.crop_square(image.read_image(args.image), 'none', size)
-  meter = Meter(portrait, args.arcface)
-  made = pipe.stream(
-    portrait, (speech(args.audio, frames), 16000), crop='none', **options
-  )
+  sound = speech(args.audio, frames), audio.SAMPLE_RATE
+  clip = pipe.prepare(args.image, sound, **options)
+  meter = Meter(clip.image, args.arcface)
+  (made,) = pipe.generate([clip])
   return [meter(*x) for x in windows(made, args.window)], meter.notes
 
 

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from mdcf_jax.errors import InputError
+from mdcf_jax.media.download import file_sha256
 from mdcf_jax.pages import clips, document
 from mdcf_jax.pages.markup import escape
-from mdcf_jax.study.questions import QUESTIONS
+from mdcf_jax.study.questions import KEYS, QUESTIONS
 
 TRUTH = 'truth'
 KEY_FORMAT, VERSION = 'mdcf-study-key', 1
@@ -84,14 +85,10 @@ def write_study(
     token = next(tokens)
     known[token] = {'system': system, 'clip': name}
     contents[token] = content
-  text = json.dumps([sorted(contents), [q.key for q in QUESTIONS]])
-  digest = hashlib.sha256(text.encode())
-  for token in sorted(contents):  # Two studies of one seed are not one.
-    digest.update(contents[token])
   about = {
     'format': KEY_FORMAT,
     'version': VERSION,
-    'study': digest.hexdigest()[:16],
+    'study': _identity(systems, known, settings),
     'settings': dataclasses.asdict(settings),
     'questions': [question.key for question in QUESTIONS],
     'systems': list(systems),
@@ -102,6 +99,20 @@ def write_study(
   _write_page(page, about['study'], ordered, settings)
   _write_key(key, about)
   return about
+
+
+def _identity(systems, known, settings: Settings) -> str:
+  """16 digits that two studies do not share.
+
+  Of the files that clips are made of: encoders do not always repeat themselves
+  to the bit.
+  """
+  files = {
+    token: file_sha256(systems[about['system']][about['clip']])
+    for token, about in sorted(known.items())
+  }
+  text = json.dumps([files, dataclasses.asdict(settings), KEYS])
+  return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _tokens(rng: np.random.Generator, count: int) -> Iterator[str]:
