@@ -61,9 +61,9 @@ def _headline(name: str, system: System) -> str:
       f' (95 % interval {number(score.low, about.digits)} to '
       f'{number(score.high, about.digits)})'
     )
-  note = f' {escape(about.note.capitalize())}; ' if about.note else ' '
-  end = '' if note.strip().endswith('?;') else ''
-  return f'{text}.{note}{meaning}.{end}'.replace('?;', '?')
+  note = about.note[:1].upper() + about.note[1:]
+  said = f'{text}. {escape(note)}{"" if note.endswith("?") else ";"} {meaning}.'
+  return said[:1].upper() + said[1:]
 
 
 def _beside(first: System, other: System, verdicts) -> str:

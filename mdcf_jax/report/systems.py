@@ -123,10 +123,10 @@ def _read(name: str, path: pathlib.Path) -> System:
     return System(
       name=name,
       scores={k: _score(v) for k, v in data['scores'].items()},
-      skipped={k: str(v) for k, v in data['skipped'].items()},
+      skipped={k: _short(v) for k, v in data['skipped'].items()},
       no_score={k: list(v['reasons']) for k, v in data['no_score'].items()},
       failed={
-        f'{clip} ({side})': str(reason)
+        f'{clip} ({side})': _short(reason)
         for clip, sides in data['failed'].items()
         for side, reason in sides.items()
       },
@@ -146,6 +146,11 @@ def _read(name: str, path: pathlib.Path) -> System:
       versions=dict(data['versions']),
       hardware=[str(x) for x in data.get('hardware', [])],
     )
+
+
+def _short(reason: Any) -> str:
+  """A page is passed on, and nobody's name need be in it."""
+  return str(reason).replace(str(pathlib.Path.home()), '~')
 
 
 def _no_number(text: str):

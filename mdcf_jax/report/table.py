@@ -72,15 +72,13 @@ def _row(name, about, systems, verdicts) -> str:
 
 
 def _cell(score: Score, digits: int, verdict: Verdict | None) -> str:
-  text = number(score.value, digits)
+  text, small = number(score.value, digits), ''
   if score.low is not None and score.high is not None:
-    text += (
-      f' <small>{number(score.low, digits)} to '
-      f'{number(score.high, digits)}</small>'
-    )
+    small = f'{number(score.low, digits)} to {number(score.high, digits)}'
   if verdict is not None and verdict.word in _WORDS:
     word = _WORDS[verdict.word]
-    text += f' <em class="{word}">{word}</em>'
+    small += f' <em class="{word}">{word}</em>'
+  text += f' <small>{small}</small>' if small else ''
   return f'<td>{text}</td>'
 
 
