@@ -44,6 +44,7 @@ def save(
   name: str,
   variables: Mapping[str, Any],
   dtype: str = 'bfloat16',
+  metadata: Mapping[str, str] | None = None,
 ) -> None:
   """Writes `<folder>/<name>.safetensors`, whole or not at all.
 
@@ -52,6 +53,7 @@ def save(
     name: the phase.
     variables: `{'params': ..., 'batch_stats': ...}`.
     dtype: of the parameters; statistics stay float32.
+    metadata: texts that the file carries, see `read_metadata`.
 
   Raises:
     InputError: the folder cannot be written.
@@ -61,7 +63,8 @@ def save(
     kept = dtype if key.startswith('params/') else 'float32'
     # Not ascontiguousarray, which turns a scalar into a vector.
     tensors[key] = np.asarray(x, dtype=_SAVED[kept], order='C')
-  content = safetensors.numpy.save(tensors, metadata={'format': 'mdcf_jax'})
+  metadata = {'format': 'mdcf_jax', **(metadata or {})}
+  content = safetensors.numpy.save(tensors, metadata=metadata)
   _write(pathlib.Path(folder) / f'{name}.safetensors', content)
 
 
@@ -93,6 +96,24 @@ def load(
   if like is not None:
     check_tensors(path, variables, like)
   return variables
+
+
+def read_metadata(path: str | pathlib.Path) -> dict[str, str]:
+  """Returns the texts that a safetensors file carries.
+
+  Raises:
+    InputError: it is not there, or damaged.
+  """
+  path = pathlib.Path(path)
+  if not path.is_file():
+    raise InputError(f'no weights {path}')
+  try:
+    with safetensors.safe_open(path, framework='np') as file:
+      return dict(file.metadata() or {})
+  except (safetensors.SafetensorError, OSError) as error:
+    raise InputError(
+      f'{path} is damaged or no safetensors file ({error})'
+    ) from error
 
 
 def check_tensors(

@@ -19,6 +19,10 @@ ALLOWED = {
   'prepare': ('prepare', 'data', 'media', 'speech', 'errors'),
   'convert': ('convert', 'models', 'errors'),
   'metrics': ('models', 'ops', 'metrics', 'media', 'errors'),
+  'evaluation': (
+    *('evaluation', 'metrics', 'convert', 'models', 'ops', 'media', 'weights'),
+    'errors',
+  ),
   'sharding': ('errors',),
   'distributed': ('sharding', 'errors'),
   'weights': ('errors',),

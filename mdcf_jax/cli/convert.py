@@ -4,9 +4,11 @@
   mdcf convert dawn-unet diffusion.safetensors dawn
   mdcf convert dawn-pbnet pose.safetensors blink.safetensors dawn
   mdcf convert hubert model.safetensors dawn
+  mdcf convert inception pt_inception.safetensors
 
 Each adds one file to the folder, which is made when absent. docs/conversion.md
-says where the files come from.
+says where the files come from. Networks of metrics go into a folder of their
+own, without a config.json, where `mdcf evaluate` looks for them.
 """
 
 import argparse
@@ -24,8 +26,10 @@ from mdcf_jax.cli import pack
 from mdcf_jax.convert import tensors
 from mdcf_jax.data.records import AUDIO_ENCODERS
 from mdcf_jax.errors import InputError
+from mdcf_jax.evaluation import networks
+from mdcf_jax.media import download
 
-HELP = 'public weights (DAWN, HuBERT, VGG19) to a folder of weights'
+HELP = 'public weights (DAWN, HuBERT, networks of metrics) to ours'
 
 # Kind -> (module of mdcf_jax.convert, file that it writes).
 KINDS = {
@@ -35,8 +39,14 @@ KINDS = {
   'hubert': ('hubert', 'hubert'),
   'vgg19': ('vgg19', 'vgg19'),
 }
-_NAMES = ('lmae', *(name for _, name in KINDS.values()))
+# Networks of metrics: module and file have the name of the kind.
+KINDS |= {name: (name, name) for name in networks.NETWORKS}
+_NAMES = (
+  'lmae',
+  *(name for _, name in KINDS.values() if name not in networks.NETWORKS),
+)
 _BESIDE = ('hubert', 'vgg19')  # What models are used with, not part of them.
+_TENSORS = ('.safetensors', '.npz')
 _HEARS = ('diffusion', 'pbnet', 'hubert')  # What has to do with sound.
 
 
@@ -46,7 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     'input', nargs='+', help='safetensors or npz; several parts of one model'
   )
-  parser.add_argument('output', help='folder of weights to write or add to')
+  parser.add_argument(
+    'output',
+    nargs='?',
+    help='folder of weights to write or add to; of metrics it may be left out',
+  )
   parser.add_argument(
     '--resolution',
     type=int,
@@ -58,14 +72,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
   """Converts, and prints how many parameters were used."""
+  _find_output(args)
   description, variables, left = convert(args.kind, args.input)
-  how = {'converted': args.kind, 'licence': args.licence}
-  write(args.output, how, description, variables, args.resolution, args.dtype)
+  if args.kind in networks.NETWORKS:
+    model = description.model.get(args.kind, {})
+    source = {
+      pathlib.Path(path).name: download.file_sha256(path) for path in args.input
+    }
+    about = {'model': model, 'source': source, 'licence': args.licence}
+    networks.save(args.output, args.kind, variables, about)
+  else:
+    how = {'converted': args.kind, 'licence': args.licence}
+    write(args.output, how, description, variables, args.resolution, args.dtype)
   _, used = weights.describe(variables['params'])
   sys.stdout.write(
     f'{args.output}: {args.kind}, {used:,} parameters used, {left:,} numbers '
     'known to be of no use left out\n'
   )
+
+
+def _find_output(args: argparse.Namespace) -> None:
+  """The last path is the output, if it is no further file of a metric's."""
+  if args.output is not None:
+    return
+  last = pathlib.Path(args.input[-1])
+  if args.kind in networks.NETWORKS and last.suffix in _TENSORS:
+    args.output = str(networks.default_folder())
+  elif len(args.input) > 1:
+    args.output = args.input.pop()
+  else:
+    raise InputError('the following arguments are required: output')
 
 
 def convert(

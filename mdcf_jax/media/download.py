@@ -31,7 +31,8 @@ def cache_dir() -> pathlib.Path:
 def download(url: str, path: str | os.PathLike, sha256: str) -> pathlib.Path:
   """Fetches `url` to `path`; does nothing when the right file is there.
 
-  The file is written beside its name, checked, and then renamed.
+  The file grows beside its name with `.part` behind it, is checked, and then
+  renamed. What broke off goes on from there the next time, if the server can.
 
   Raises:
     InputError: it cannot be fetched or written, or its content is not the one
@@ -40,15 +41,13 @@ def download(url: str, path: str | os.PathLike, sha256: str) -> pathlib.Path:
   path = pathlib.Path(path)
   if path.is_file() and file_sha256(path) == sha256:
     return path
-  part = path.with_name(f'.{path.name}.{os.getpid()}.part')
+  part = path.with_name(f'{path.name}.part')
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with urllib.request.urlopen(url, timeout=60) as response:
-      with part.open('wb') as file:
-        while block := response.read(1 << 20):
-          file.write(block)
+    _fetch(url, part)
     found = file_sha256(part)
     if found != sha256:
+      part.unlink()  # To go on from it would never end well.
       raise InputError(f'{url}: sha256 is {found}, expected {sha256}')
     part.replace(path)
   except urllib.error.URLError as error:
@@ -64,8 +63,38 @@ def download(url: str, path: str | os.PathLike, sha256: str) -> pathlib.Path:
     )
   finally:
     with contextlib.suppress(OSError):
-      part.unlink()
+      if not part.stat().st_size:
+        part.unlink()
   return path
+
+
+def _fetch(url: str, part: pathlib.Path) -> None:
+  """Fetches what `part` lacks, or all of it where the server only has that."""
+  start = part.stat().st_size if part.exists() else 0
+  request = urllib.request.Request(url)
+  if start:
+    request.add_header('Range', f'bytes={start}-')
+  try:
+    response = urllib.request.urlopen(request, timeout=60)
+  except urllib.error.HTTPError as error:
+    if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+      return  # Nothing is lacking, or it is another file: the sum tells.
+    raise
+  with response:
+    going_on = getattr(response, 'status', None) == (
+      http.HTTPStatus.PARTIAL_CONTENT
+    )
+    length = response.headers.get('Content-Length')
+    with part.open('ab' if start and going_on else 'wb') as file:
+      before = file.tell()
+      while block := response.read(1 << 20):
+        file.write(block)
+      got = file.tell() - before
+  if length is not None and length.isdecimal() and got < int(length):
+    raise InputError(
+      f'{url}: the connection broke off after {got} of {length} bytes; the '
+      'same command goes on'
+    )
 
 
 def download_face_model(url: str = FACE_MODEL_URL) -> pathlib.Path:

@@ -1,8 +1,39 @@
 """Arrays through a compiled function, a few rows at a time."""
 
+import functools
 from collections.abc import Callable, Iterable
+from typing import Any
 
+import jax
 import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+
+@functools.cache
+def _mesh() -> Mesh:
+  """The devices of this process in a row; other processes have other clips."""
+  devices = jax.local_devices()
+  types = (AxisType.Auto,)
+  return jax.make_mesh((len(devices),), ('batch',), types, devices=devices)
+
+
+def replicated() -> NamedSharding:
+  """Where variables lie that are used with `apply_in_batches`."""
+  return NamedSharding(_mesh(), P())
+
+
+def whole_batch(size: int) -> int:
+  """The smallest batch of at least `size` that the local devices divide."""
+  count = jax.local_device_count()
+  return -(-size // count) * count
+
+
+def spread(batch: np.ndarray) -> Any:
+  """Puts a batch on the local devices, in parts, if they divide it."""
+  if len(batch) % jax.local_device_count():
+    return batch
+  return jax.device_put(batch, NamedSharding(_mesh(), P('batch')))
 
 
 def apply_in_batches(
@@ -13,7 +44,8 @@ def apply_in_batches(
 ) -> np.ndarray:
   """Applies a function to all items, always to as many at once.
 
-  The last batch repeats its last item, so that there is one compilation.
+  The last batch repeats its last item, so that there is one compilation. A
+  batch that the local devices divide is spread over them.
 
   Args:
     function: maps `[batch_size, ...]` to `[batch_size, width]`.
@@ -33,7 +65,7 @@ def apply_in_batches(
 
   def flush() -> None:
     padded = batch + batch[-1:] * (batch_size - len(batch))
-    out = np.asarray(function(np.stack(padded)), np.float32)
+    out = np.asarray(function(spread(np.stack(padded))), np.float32)
     results.append(out[: len(batch)])
     batch.clear()
 

@@ -33,6 +33,7 @@ SAMPLES_PER_FRAME = 640  # 16 kHz at 25 fps.
 STEPS_PER_FRAME = 4  # 10 ms each.
 MAX_SHIFT = 15  # Frames, both ways.
 SILENCE = 4  # Of 32768; where nothing is louder there is no sound to judge.
+PIECE = 200  # Windows whose crops are held at once: 30 MB.
 _EPSILON = 1e-6  # That PyTorch adds to each difference of a distance.
 
 # (crops `[T, 224, 224, 3]` uint8 RGB, coefficients `[S, 13]` of `mfcc`, N) to
@@ -162,10 +163,18 @@ def _score_face(frames, samples, start, places, embed) -> SyncScore | NoScore:
   loudest = int(np.abs(samples.astype(np.int32)).max())
   if loudest < SILENCE:
     return NoScore(Reason.SILENT, f'nothing is above {loudest} of 32768')
-  crops = face_crops.crop((frames[i] for i in range(start, end)), places)
-  if isinstance(crops, NoScore):
-    return crops
-  distances = shift_distances(*embed(crops, mfcc(samples), count))
+  coefficients, embeddings = mfcc(samples), []
+  for first in range(0, count, PIECE):
+    piece = min(PIECE, count - first)
+    last = first + piece + NUM_FRAMES - 1
+    crops = face_crops.crop(
+      (frames[start + i] for i in range(first, last)), places[first:last]
+    )
+    if isinstance(crops, NoScore):
+      return crops
+    heard = coefficients[STEPS_PER_FRAME * first :]
+    embeddings.append(embed(crops, heard, piece))
+  distances = shift_distances(*map(np.concatenate, zip(*embeddings)))
   if not np.isfinite(distances).all():
     raise InputError('embeddings are not finite; the weights may be damaged')
   best = int(np.argmin(distances))

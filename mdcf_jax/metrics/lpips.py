@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from mdcf_jax.metrics import batches
 from mdcf_jax.models.lpips import LPIPS
 
 BATCH = 8
@@ -55,6 +56,7 @@ def lpips(
     missing = batch - len(pair[0])
     # The last ones are repeated, so that all batches have one shape.
     pair = [np.pad(x, ((0, missing), *[(0, 0)] * 3), 'edge') for x in pair]
+    pair = map(batches.spread, pair)
     found = np.asarray(distance(variables, *pair), np.float64)
     scores.append(found[: batch - missing])
   return np.concatenate(scores)

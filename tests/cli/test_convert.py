@@ -10,8 +10,12 @@ import safetensors.numpy
 from mdcf_jax import weights
 from mdcf_jax.cli import convert
 from mdcf_jax.cli.main import main
-from mdcf_jax.convert import dawn_lfg, tensors
+from mdcf_jax.convert import dawn_lfg, raft, tensors
+from mdcf_jax.errors import InputError
+from mdcf_jax.evaluation import networks
+from mdcf_jax.metrics.protocol import v1
 from tests.convert import public
+from tests.random_tensors import random_tensors
 
 
 def save(path, given):
@@ -196,3 +200,47 @@ def test_other_models_are_described(kind, parameters, features):
   variables = tensors.apply(given, found.table, found.shapes, module.DEAD)
   assert public.count(variables) == parameters
   assert found.audio_features == features
+
+
+def test_networks_of_metrics_have_their_own_folder(
+  tmp_path, monkeypatch, capsys
+):
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+  given = random_tensors(raft.table('small'), raft.shapes('small'))
+  path = save(tmp_path / 'raft.npz', given)
+  assert main(['convert', 'raft', path]) == 0
+  assert main(['convert', 'raft', path, str(tmp_path / 'other')]) == 0
+  assert '990,162 parameters used' in capsys.readouterr().out
+  folder = tmp_path / 'cache' / 'mdcf_jax' / 'metrics'
+  assert [x.name for x in folder.iterdir()] == ['raft.safetensors']
+  found = networks.Networks(v1)
+  described = found.describe('raft')
+  assert described['model'] == {'size': 'small'}
+  assert len(described['source']['raft.npz']) == 64
+  expected = tensors.apply(given, raft.table('small'), raft.shapes('small'))
+  loaded = found.variables('raft')
+  np.testing.assert_array_equal(
+    loaded['params']['fnet']['stem']['kernel'],
+    expected['params']['fnet']['stem']['kernel'],
+  )
+  for name in ('inception', 'lpips'):
+    with pytest.raises(InputError, match=f'no {name} weights'):
+      found.describe(name)
+
+
+def test_another_variant_is_not_that_of_the_protocol(tmp_path):
+  for model in ({'size': 'large'}, {}):
+    networks.save(tmp_path, 'raft', {'params': {}}, {'model': model})
+    with pytest.raises(InputError, match="v1 has 'small'"):
+      networks.Networks(v1, tmp_path).describe('raft')
+  networks.save(tmp_path, 'i3d', {'params': {}}, {})
+  with pytest.raises(InputError, match='no network of'):
+    networks.Networks(v1, tmp_path).describe('i3d')
+  (tmp_path / 's3fd.safetensors').write_bytes(b'something else')
+  with pytest.raises(InputError, match='damaged'):
+    networks.Networks(v1, tmp_path).describe('s3fd')
+
+
+def test_an_output_is_needed_for_what_generates(tmp_path, lfg, capsys):
+  assert main(['convert', 'dawn-lfg', lfg]) == 2
+  assert 'required: output' in capsys.readouterr().err

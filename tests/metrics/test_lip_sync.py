@@ -277,3 +277,15 @@ def test_the_network_itself():
     assert a.shape == (3, 1024)
     scale = np.abs(b).max()
     np.testing.assert_allclose(a[2], b[0], rtol=1e-4, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize('crop', lip_sync.CROPS)
+def test_pieces_of_a_clip_are_the_clip(monkeypatch, crop):
+  frames, sound = clip(130, late=2, side=160)
+  box = np.array([20.0, 20.0, 130.0, 130.0])
+  boxes = box if crop == 'fixed' else np.tile(box, (130, 1))
+  (whole,) = score_clip(frames, sound, boxes, toy, crop=crop)
+  monkeypatch.setattr(lip_sync, 'PIECE', 33)
+  (pieces,) = score_clip(frames, sound, boxes, toy, crop=crop)
+  np.testing.assert_array_equal(pieces.distances, whole.distances)
+  assert pieces.offset == whole.offset == -2

@@ -1,0 +1,1 @@
+"""Scores of folders of clips."""
