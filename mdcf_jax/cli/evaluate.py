@@ -157,11 +157,11 @@ def _report(part, protocol, output: pathlib.Path) -> None:
 
 
 def _why(found) -> str:
-  """The first reasons."""
-  failed = [
-    f'{k}: {next(iter(v.values()))}' for k, v in found['failed'].items()
-  ]
-  missing = [
-    f'{k}: {next(iter(v["reasons"]))}' for k, v in found['no_score'].items()
-  ]
-  return '; '.join([*failed, *missing][:3]) or 'no clip has a score'
+  """The first reasons, each once."""
+  reasons = {}
+  for name, sides in found['failed'].items():
+    reasons.setdefault(next(iter(sides.values())), name)
+  for name, why in found['no_score'].items():
+    reasons.setdefault(next(iter(why['reasons'])), name)
+  text = [f'{name}: {reason}' for reason, name in reasons.items()]
+  return '; '.join(text[:3]) or 'no clip has a score'

@@ -85,6 +85,11 @@ _RULES: tuple[tuple[tuple[str, ...], str, Callable[[Any], bool]], ...] = (
     normalisation.CHOICES.__contains__,
   ),
   (('perceptual',), f'one of {", ".join(FACTORS)}', FACTORS.__contains__),
+  (
+    ('optimizer.schedule',),
+    f'one of {", ".join(optimizer.SCHEDULES)}',
+    optimizer.SCHEDULES.__contains__,
+  ),
   (('dtype',), f'one of {", ".join(DTYPES)}', DTYPES.__contains__),
   (('remat',), f'one of {", ".join(REMAT)}', REMAT.__contains__),
 )

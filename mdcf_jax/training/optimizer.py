@@ -9,6 +9,7 @@ import optax
 
 from mdcf_jax.errors import InputError
 
+SCHEDULES = ('constant', 'cosine')
 # Settings that decide which arrays the optimizer's state has, and how.
 PARTS = {
   'clip_norm': bool,
@@ -20,8 +21,8 @@ PARTS = {
 def create_schedule(config: Any) -> optax.Schedule:
   """Returns the learning rate as a function of the number of updates.
 
-  Raises:
-    InputError: `config.optimizer.schedule` is unknown.
+  Args:
+    config: `optimizer.schedule` is one of SCHEDULES.
   """
   settings = config.optimizer
   updates = config.total_steps
@@ -29,14 +30,9 @@ def create_schedule(config: Any) -> optax.Schedule:
   rate = settings.learning_rate
   if settings.schedule == 'constant':
     main = optax.constant_schedule(rate)
-  elif settings.schedule == 'cosine':
+  else:
     final = settings.final_rate / rate if rate else 0.0
     main = optax.cosine_decay_schedule(rate, max(1, updates - warmup), final)
-  else:
-    raise InputError(
-      f'config.optimizer.schedule is {settings.schedule!r}; there are '
-      "'constant' and 'cosine'"
-    )
   if not warmup:
     return main
   ramp = optax.linear_schedule(0.0, rate, warmup)

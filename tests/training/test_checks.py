@@ -55,6 +55,7 @@ def test_ablations_as_they_are(variant, caplog):
     (dict(profile='9:5'), 'two steps such as'),
     (dict(overfit=-1), 'at least 0'),
     ({'optimizer.accumulate': 0}, 'at least 1'),
+    ({'optimizer.schedule': 'linear'}, 'one of constant, cosine'),
     ({'optimizer.learning_rate': float('nan')}, 'at least 0'),
     ({'data.cache_latents': True}, 'no use for latents'),
     ({'data.num_threads': -1}, 'at least 0'),

@@ -174,9 +174,3 @@ def test_cosine_ends_at_the_final_rate(toy_config, rate):
   # Cosine in float32: the end is a difference of nearly equal numbers.
   np.testing.assert_allclose(float(schedule(50)), rate / 100, rtol=1e-4)
   np.testing.assert_allclose(float(schedule(25)), 0.505 * rate, rtol=1e-4)
-
-
-def test_unknown_schedule_is_an_error(toy_config):
-  toy_config.optimizer.schedule = 'linear'
-  with pytest.raises(ValueError, match="'constant' and 'cosine'"):
-    create_optimizer(toy_config)
