@@ -128,8 +128,6 @@ class Meter:
 
   def _face(self, window: Window, frames: np.ndarray) -> None:
     track = faces.track_faces(frames, self._model)
-    blink = landmarks.only_seen(track.blink, track.detected)
-    window.blinks = landmarks.count_blinks(blink, FPS).per_minute
     seen = track.landmarks[track.detected]
     if self._base is None:
       self._base = _in_eye_distances(seen[0])
@@ -144,6 +142,8 @@ class Meter:
         ]
       )
       window.identity = float((self._arcface(crops) @ self._reference).mean())
+    blink = landmarks.only_seen(track.blink, track.detected)
+    window.blinks = landmarks.count_blinks(blink, FPS).per_minute
 
 
 _TWO = np.zeros((2, 32, 32, 3), np.uint8)

@@ -129,15 +129,20 @@ _INTERVALS = (
 )
 
 
+_NONE = 'no intervals: they need two participants and two clips'
+
+
 def _lines(found) -> list[str]:
   """The scores as text."""
+  from mdcf_jax.pages.markup import plural
   from mdcf_jax.study.questions import QUESTIONS
 
   width = max(8, *map(len, found.means))
   titles = ''.join(f'{question.title:>21}' for question in QUESTIONS)
   lines = [
-    f'{found.participants} participants x {found.clips} clips of each of '
-    f'{len(found.means)} systems; {_INTERVALS}',
+    f'{plural(found.participants, "participant")} x '
+    f'{plural(found.clips, "clip")} of each of {len(found.means)} systems; '
+    + (_INTERVALS if min(found.participants, found.clips) > 1 else _NONE),
     f'{"":{width}}{titles}',
   ]
   for system, means in found.means.items():
