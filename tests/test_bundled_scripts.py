@@ -125,3 +125,19 @@ def test_frames_without_any_face_count_as_none(evaluation, monkeypatch):
   monkeypatch.setattr(faces, 'track_faces', broken)
   with pytest.raises(InputError, match='MediaPipe'):
     evaluation.track(np.zeros((1, 8, 8, 3)), 'x')
+
+
+def test_scored_clips_are_of_many_people(repository, tmp_path, capsys):
+  """One of each person first, val and with sound only; never in the repo."""
+  script = load_script(repository, 'score_bundled')
+  rows = ['file,identity,split,has_audio']
+  rows += [f'av/a{i}.mp4,a,val,1' for i in range(3)]
+  rows += ['av/b.mp4,b,val,1', 'av/c.mp4,c,train,1', 'motion/d.mp4,d,val,0']
+  (tmp_path / 'manifest.csv').write_text('\n'.join(rows))
+  chosen = [path.name for path in script.choose(tmp_path, 3)]
+  assert chosen == ['a0.mp4', 'b.mp4', 'a1.mp4']
+  given = ['--realset', str(tmp_path), '--output']
+  assert script.parse_args([*given, str(tmp_path / 'out')]).clips == 15
+  with pytest.raises(SystemExit):
+    script.parse_args([*given, str(repository / 'out')])
+  assert 'lies in the repository' in capsys.readouterr().err
