@@ -117,7 +117,6 @@ def to_html(
     fakes: files of each system that has a folder.
     limits: of the videos.
   """
-  about = labels.label(name)
   shown = [system.name for system in systems if system.name in fakes]
   total, cards = 0, {'worst': [], 'best': []}
   for clip in chosen:
@@ -130,11 +129,14 @@ def to_html(
       logger.warning('%s is not shown: %s', clip.name, error)
       continue
     total += len(video.content)
-    cards[clip.place].append(_card(clip, names, about.title, video, poster))
+    cards[clip.place].append(
+      _card(clip, names, labels.alone(name), video, poster)
+    )
   count = sum(map(len, cards.values()))
   parts = [
-    f'<p>{plural(count, "clip")} of {number(len(systems[0].rows))}, by '
-    f'{escape(about.title)} of <bdi>{escape(systems[0].name)}</bdi>; from left '
+    f'<p>{plural(count, "clip")} of {number(len(systems[0].rows))}, sorted by '
+    f'the score “{escape(labels.alone(name))}” of '
+    f'<bdi>{escape(systems[0].name)}</bdi>; from left '
     f'to right: true{"".join(f", {escape(who)}" for who in shown)}. At most '
     f'{number(limits.seconds, 1)} s and {number(limits.max_bytes / 1000)} kB '
     f'each ({number(total / 1e6, 1)} MB together), compressed more than the '

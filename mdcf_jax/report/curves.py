@@ -35,8 +35,10 @@ def to_html(systems: Sequence[System]) -> str:
   charts = [_chart(name, systems) for name in sorted(names, key=_rank)]
   return (
     '<p>Means over clips at every moment of the clips. A line that keeps its '
-    'height is a system that does not fall apart. Frames that less than half '
-    'of the clips reach are left out.</p>'
+    'height is a system that does not fall apart. Scores beside the true frame '
+    '(PSNR, distances) also get worse where heads move away from where they '
+    'began, for any system. Frames that less than half of the clips reach are '
+    'left out.</p>'
     f'{_legend(systems)}<div class="charts">{"".join(charts)}</div>'
   )
 

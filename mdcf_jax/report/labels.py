@@ -99,6 +99,14 @@ class Label:
   order: tuple[int, int]
 
 
+def alone(name: str) -> str:
+  """The title of a score where the one that it follows does not stand."""
+  title = label(name).title
+  if not title.startswith('…'):
+    return title
+  return f'{label(name.replace("_ratio", "")).title}, ratio'
+
+
 def label(name: str) -> Label:
   """The label of a score; one that is not known has its own name."""
   head, _, ending = name.rpartition('_')

@@ -30,8 +30,7 @@ def _table(system: System) -> str:
   heads = ['<th><button type="button">Clip</button></th>']
   heads.append('<th><button type="button">Frames</button></th>')
   heads += [
-    f'<th><button type="button">{escape(labels.label(name).title)}'
-    '</button></th>'
+    f'<th><button type="button">{escape(labels.alone(name))}</button></th>'
     for name in names
   ]
   chosen = list(system.rows.items())[:MAX_ROWS]

@@ -42,8 +42,8 @@ def page_of(tmp_path, *arguments):
 
 
 def test_the_page_says_what_was_measured_and_what_was_not(tmp_path):
-  falling = np.linspace(30, 20, 50)
-  ours = scores.report(values(), curves={'psnr': falling})
+  falling = {'csim': np.linspace(0.9, 0.4, 50), 'psnr': np.ones(50)}
+  ours = scores.report(values(), curves=falling)
   still = scores.report(values(-3))
   page = page_of(
     tmp_path,
@@ -58,8 +58,7 @@ def test_the_page_says_what_was_measured_and_what_was_not(tmp_path):
   assert 'not computed: no inception weights' in page.row('FID')[1]
   assert 'mdcf download inception' in page.text
   assert 'better in 2 (LPIPS, PSNR)' in page.text
-  assert 'PSNR from 29.1 to 20.9' not in page.text  # Two decimals.
-  assert 'PSNR from 29.08 to 20.92' in page.text
+  assert 'CSIM from 0.854 to 0.446' in page.text
   assert '8 clips are few' in page.text
   for text in (ours['protocol']['hash'], 'f' * 64, 'jax 0.10.2', 'Linux x86'):
     assert text in page.text
