@@ -94,7 +94,8 @@ def _clip(clip, files, estimate, size, seconds) -> str:
   return (
     f'<h3><span class="name">{escape(clip.name)}</span> <small>{clip.place}, '
     f'{number(moment / clips.FPS, 2)} s</small></h3>'
-    f'<div class="flows">{"".join(columns)}</div>'
+    f'<div class="flows" style="--panels:{len(columns)}">{"".join(columns)}'
+    '</div>'
   )
 
 

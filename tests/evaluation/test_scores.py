@@ -1,5 +1,7 @@
 """Scores of equal, spoiled and shifted clips, and clips that have none."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -79,11 +81,13 @@ def test_shaking_and_freezing_are_seen_in_the_flow(tmp_path):
     ]
     folder = tmp_path / f'{pixels}'
     small.write(folder / 'a.mp4', np.stack(moved))
+    if not pixels:  # x264 does not repeat itself with pictures this small.
+      shutil.copy(tmp_path / 'real' / 'a.mp4', folder / 'a.mp4')
     names = ['flow_farneback', 'flow_farneback_ratio']
     found.append(scores(tmp_path / 'real', folder, names)['scores'])
   jitter = [x['flow_jitter_farneback']['value'] for x in found]
   assert np.all(np.diff(jitter) > 0)
-  # Nothing was changed; both clips went through the same encoder.
+  # Nothing was changed.
   assert found[0]['flow_jitter_ratio_farneback']['value'] == 1
   still = np.repeat(frames[:1], 40, axis=0)
   small.write(tmp_path / 'still' / 'a.mp4', still)
