@@ -14,6 +14,11 @@ DEFAULTS = dict(
   blink='none',
   crop='auto',
   resolution=None,
+  face=None,
+  pose_from=None,
+  blink_from=None,
+  pose_mode='relative',
+  paste_back=False,
 )
 
 
