@@ -193,7 +193,7 @@ def read_source(
   if face is not None:
     found = [_numbered(image, face, crop, name)]
   elif crop == 'auto':
-    found = None if image.shape[0] == image.shape[1] else _faces(image)
+    found = None if image.shape[0] == image.shape[1] else find_faces(image)
     if found is None:
       crop = 'none'
     elif not found:
@@ -209,7 +209,7 @@ def read_source(
   cut, square = media_image.crop_square(
     image, crop, resolution, lambda _: found[0].face_box[0], name=name
   )
-  found = _faces(cut) if found or look else None
+  found = find_faces(cut) if found or look else None
   if found:
     seen = found[0].pose[0], found[0].blink[0], found[0].face_box[0]
   else:
@@ -236,7 +236,7 @@ def _numbered(
   return found[number - 1]
 
 
-def _faces(image: np.ndarray) -> list[faces.FaceTrack] | None:
+def find_faces(image: np.ndarray) -> list[faces.FaceTrack] | None:
   """Faces of an image, the main one first; None where nobody can look."""
   try:
     return faces.detect_faces(image)

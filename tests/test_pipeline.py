@@ -241,7 +241,7 @@ def test_image_array_that_cannot_be_used(pipe):
 
 
 def test_square_portrait_never_needs_faces(portrait, monkeypatch):
-  monkeypatch.setattr(inputs, '_faces', lambda _: pytest.fail('looked'))
+  monkeypatch.setattr(inputs, 'find_faces', lambda _: pytest.fail('looked'))
   source = inputs.read_source(portrait, 'auto', 64)
   np.testing.assert_array_equal(source.image, portrait)
 
