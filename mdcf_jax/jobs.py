@@ -32,8 +32,9 @@ OPTIONS = dict(
   pose_mode=str,
   paste_back=_yes_or_no,
 )
+_VIDEOS = ('pose_from', 'blink_from')
 # Those that name a file, if they are none of the words.
-_PATHS = ('pose', 'blink', 'pose_from', 'blink_from')
+_TABLES = ('pose', 'blink')
 _WORDS = ('generated', 'still', 'none')
 
 
@@ -54,7 +55,11 @@ class Job:
   @property
   def inputs(self) -> tuple[Any, ...]:
     """Everything that may be a file to read."""
-    return self.image, self.audio, *(self.options[name] for name in _PATHS)
+    return (
+      self.image,
+      self.audio,
+      *(self.options[name] for name in _TABLES + _VIDEOS),
+    )
 
 
 def read_jobs(path: str | os.PathLike, defaults: dict[str, Any]) -> list[Job]:
@@ -134,7 +139,8 @@ def _make_job(path, number, row, defaults):
       raise InputError(
         f'{path}: line {number}: {name} {row[name]!r} is neither yes nor no'
       ) from error
-    if name in _PATHS and row[name] not in _WORDS:
+    table = name in _TABLES and row[name] not in _WORDS
+    if table or name in _VIDEOS:
       options[name] = str(path.parent / row[name])
   files = {name: str(path.parent / row[name]) for name in FILES}
   return Job(**files, options=options)
