@@ -1,5 +1,6 @@
 """What the user gives to `Pipeline`, read and checked before any work."""
 
+import contextlib
 import dataclasses
 import logging
 import operator
@@ -12,7 +13,7 @@ import numpy as np
 from mdcf_jax import speech
 from mdcf_jax.data import mel
 from mdcf_jax.errors import InputError, NoFace
-from mdcf_jax.media import faces
+from mdcf_jax.media import face_search, faces
 from mdcf_jax.ops.sampling import SAMPLERS
 from mdcf_jax.weights import MAX_RESOLUTION
 
@@ -172,8 +173,8 @@ def read_source(
   Args:
     image, crop: of `Pipeline.prepare`.
     resolution: R, in pixels.
-    face: with the crop 'auto', which one, in the order of `faces.from_left`,
-      from 1; None is the main one.
+    face: with the crop 'auto', which one, in the order of
+      `face_search.find_boxes`, from 1; None is the main one.
     look: whether to look how the face in the square is turned in any case.
 
   Raises:
@@ -189,27 +190,17 @@ def read_source(
     name, image = os.fspath(image), media_image.read_image(image)
   else:
     image = media_image.to_array(image)
-  found = None
+  box = None
   if face is not None:
-    found = [_numbered(image, face, crop, name)]
+    box = _numbered(image, face, crop, name)
   elif crop == 'auto':
-    found = None if image.shape[0] == image.shape[1] else find_faces(image)
-    if found is None:
-      crop = 'none'
-    elif not found:
-      raise InputError(
-        f'no face found in {name}; give the square around it (--crop '
-        'X,Y,W,H), or take the centre (--crop none)'
-      )
-    elif len(found) > 1:
-      logger.warning(
-        '%d faces in %s: the main one is taken (--face N takes another)',
-        *(len(found), name),
-      )
+    square = image.shape[0] == image.shape[1]
+    box = None if square else _main_face(image, name)
+    crop = 'none' if box is None else crop
   cut, square = media_image.crop_square(
-    image, crop, resolution, lambda _: found[0].face_box[0], name=name
+    image, crop, resolution, lambda _: box, name=name
   )
-  found = find_faces(cut) if found or look else None
+  found = find_faces(cut) if box is not None or look else None
   if found:
     seen = found[0].pose[0], found[0].blink[0], found[0].face_box[0]
   else:
@@ -219,21 +210,44 @@ def read_source(
   )
 
 
+def _main_face(image: np.ndarray, name: str) -> np.ndarray | None:
+  """Its box; None where nobody can look."""
+  found = find_faces(image)
+  if found is None:
+    return None
+  if len(found) > 1:
+    logger.warning(
+      '%d faces in %s: the main one is taken (--face N takes another)',
+      *(len(found), name),
+    )
+  if found:
+    return found[0].face_box[0]
+  far = []
+  with contextlib.suppress(InputError):  # That has been said.
+    far = face_search.find_boxes(image)
+  if not far:
+    raise InputError(
+      f'no face found in {name}; give the square around it (--crop X,Y,W,H), '
+      'or take the centre (--crop none)'
+    )
+  return face_search.largest(far)
+
+
 def _numbered(
   image: np.ndarray, number: int, crop: Any, name: str
-) -> faces.FaceTrack:
-  """The face of a number in the order of `faces.from_left`, from 1."""
+) -> np.ndarray:
+  """The box of a number in the order of `face_search`, from 1."""
   if not isinstance(crop, str) or crop != 'auto':
     raise InputError(
       f'face {number} and crop {crop}: a face by its number is for crop auto'
     )
   if not _is_whole(number):
     raise InputError(f'face {number!r} is not a whole number')
-  found = faces.from_left(image)
-  if not 1 <= number <= len(found):
-    count = f'it has {len(found)}' if found else 'none is found'
+  boxes = face_search.find_boxes(image)
+  if not 1 <= number <= len(boxes):
+    count = f'it has {len(boxes)}' if boxes else 'none is found'
     raise NoFace(f'{name}: no face {number}, {count} (mdcf faces shows them)')
-  return found[number - 1]
+  return boxes[number - 1]
 
 
 def find_faces(image: np.ndarray) -> list[faces.FaceTrack] | None:

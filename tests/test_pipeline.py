@@ -260,8 +260,19 @@ def test_centre_is_taken_where_nobody_can_look(monkeypatch, caplog):
 
 def test_no_face_is_an_error(monkeypatch):
   monkeypatch.setattr(inputs.faces, 'detect_faces', lambda _: [])
+  monkeypatch.setattr(inputs.face_search, 'find_boxes', lambda _: [])
   with pytest.raises(InputError, match='no face'):
     inputs.read_source(np.zeros((64, 96, 3), np.uint8), 'auto', 32)
+
+
+def test_a_far_face_is_found_in_smaller_windows(monkeypatch):
+  """Of two, the larger one; only where nothing is seen in the whole."""
+  boxes = [np.float32([0, 0, 0.1, 0.1]), np.float32([0.6, 0.4, 0.8, 0.7])]
+  monkeypatch.setattr(inputs.faces, 'detect_faces', lambda _: [])
+  monkeypatch.setattr(inputs.face_search, 'find_boxes', lambda _: boxes)
+  source = inputs.read_source(np.zeros((100, 200, 3), np.uint8), 'auto', 32)
+  x, y, side, _ = source.square
+  assert abs(x + side / 2 - 140) <= 1 and side == 50
 
 
 def test_pasted_back_the_frames_are_pictures(pipe, video, portrait):

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
   """Prints a line per face; writes the preview if it is asked for."""
   from mdcf_jax.errors import NoFace
-  from mdcf_jax.media import faces
+  from mdcf_jax.media.face_search import find_boxes
   from mdcf_jax.media.image import read_image, square_around
   from mdcf_jax.media.writer import check_output
 
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     output = check_output(output, [args.image], ['.png'])
   picture = read_image(args.image)
   height, width = picture.shape[:2]
-  boxes = [face.face_box[0] for face in faces.from_left(picture)]
+  boxes = find_boxes(picture)
   if not boxes:
     raise NoFace(f'no face found in {args.image}')
   squares = [square_around(box, width, height) for box in boxes]

@@ -29,7 +29,6 @@ __all__ = [
   'GUIDE_LANDMARKS',
   'MODEL_NAME',
   'detect_faces',
-  'from_left',
   'find_model',
   'guide_points',
   'locate_face',
@@ -70,8 +69,6 @@ _FOCAL = 0.5 / np.tan(np.deg2rad(63.0) / 2)
 # A head neither leaves its place nor turns so far within a frame or two, and
 # is back in the fourth.
 _SAME_BOX, _SAME_TURN, _MAX_OUTLIERS = 0.3, 30.0, 3
-
-_MAX_NUMBERED = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,13 +145,10 @@ def track_faces(
 
 
 def detect_faces(
-  image: np.ndarray,
-  model_path: str | os.PathLike | None = None,
-  *,
-  max_faces: int = MAX_FACES,
+  image: np.ndarray, model_path: str | os.PathLike | None = None
 ) -> list[FaceTrack]:
   """Returns the faces of one image `[H, W, 3]` uint8, the main one first."""
-  with Landmarker(model_path, max_faces) as landmarker:
+  with Landmarker(model_path) as landmarker:
     faces = _find(landmarker, image)
   faces.sort(key=_prominence, reverse=True)
   return [
@@ -164,18 +158,6 @@ def detect_faces(
     )
     for face in faces
   ]
-
-
-def from_left(
-  image: np.ndarray, model_path: str | os.PathLike | None = None
-) -> list[FaceTrack]:
-  """Returns up to 16 faces of an image, the leftmost one first.
-
-  A face is as far to the left as the middle of its box. Whoever numbers faces
-  does so in this order, from 1.
-  """
-  found = detect_faces(image, model_path, max_faces=_MAX_NUMBERED)
-  return sorted(found, key=lambda face: float(face.face_box[0, [0, 2]].sum()))
 
 
 def locate_face(

@@ -12,32 +12,21 @@ from mdcf_jax import inputs
 from mdcf_jax.cli import faces as command
 from mdcf_jax.cli.main import main
 from mdcf_jax.errors import NoFace
-from mdcf_jax.media import faces, image
+from mdcf_jax.media import face_search, faces, image
 
 PORTRAIT = pathlib.Path(__file__).parents[2] / 'assets/portrait.png'
-# (x0, y0, x1, y1) in [0, 1], the main one first.
-BOXES = (0.6, 0.2, 0.8, 0.8), (0.1, 0.4, 0.2, 0.7), (0.9, 0.0, 1.0, 0.3)
+# (x0, y0, x1, y1) in [0, 1], from left to right.
+BOXES = (0.1, 0.4, 0.2, 0.7), (0.6, 0.2, 0.8, 0.8), (0.9, 0.0, 1.0, 0.3)
 
 
 @pytest.fixture
 def drawn(monkeypatch):
-  """Three faces in every picture, or as many as the picture's red says."""
+  """Three faces in every picture that is not black."""
 
-  def detect_faces(picture, *_, max_faces=4):
-    boxes = BOXES[: 3 if picture[0, 0, 0] else 0]
-    return [
-      faces.FaceTrack(
-        pose=np.zeros((1, 6), np.float32),
-        blink=np.zeros((1, 2), np.float32),
-        face_box=np.float32([box]),
-        mouth_box=np.float32([box]),
-        landmarks=np.zeros((1, 478, 2), np.float32),
-        detected=np.ones(1, bool),
-      )
-      for box in boxes[:max_faces]
-    ]
+  def find_boxes(picture):
+    return [np.float32(box) for box in BOXES if picture[0, 0, 0]]
 
-  monkeypatch.setattr(faces, 'detect_faces', detect_faces)
+  monkeypatch.setattr(face_search, 'find_boxes', find_boxes)
 
 
 @pytest.fixture
