@@ -6,6 +6,7 @@ import os
 import numpy as np
 
 from mdcf_jax.inputs import FPS
+from mdcf_jax.media.paste import Paste
 from mdcf_jax.stages import Options
 
 
@@ -20,6 +21,7 @@ class Clip:
       of lengths, and `[1, ...]` of the portrait.
     seed: of all that is drawn.
     options: of the diffusion.
+    paste: puts frames back into the picture; None leaves them squares.
   """
 
   frames: int
@@ -27,10 +29,16 @@ class Clip:
   conditions: dict[str, np.ndarray]
   seed: int
   options: Options
+  paste: Paste | None = None
 
   @property
   def resolution(self) -> int:
     return self.image.shape[0]
+
+  @property
+  def size(self) -> tuple[int, int]:
+    """(height, width) of the frames."""
+    return self.paste.size if self.paste else self.image.shape[:2]
 
   @property
   def kind(self) -> tuple:
@@ -63,9 +71,9 @@ class Video:
     """
     from mdcf_jax.media.writer import VideoWriter
 
-    resolution = self.frames.shape[1]
+    size = self.frames.shape[1:3]
     with VideoWriter(
-      path, resolution, self.fps, self.audio, self.sample_rate
+      path, size, self.fps, self.audio, self.sample_rate
     ) as writer:
       for frame in self.frames:
         writer.write(frame)

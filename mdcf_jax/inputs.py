@@ -1,5 +1,6 @@
 """What the user gives to `Pipeline`, read and checked before any work."""
 
+import contextlib
 import dataclasses
 import logging
 import operator
@@ -11,8 +12,8 @@ import numpy as np
 
 from mdcf_jax import speech
 from mdcf_jax.data import mel
-from mdcf_jax.errors import InputError
-from mdcf_jax.media import faces
+from mdcf_jax.errors import InputError, NoFace
+from mdcf_jax.media import face_search, faces
 from mdcf_jax.ops.sampling import SAMPLERS
 from mdcf_jax.weights import MAX_RESOLUTION
 
@@ -30,11 +31,15 @@ class Source:
 
   Attributes:
     image: `[R, R, 3]` uint8.
+    picture: `[H, W, 3]` uint8, which it was cut from.
+    square: (x, y, side, side), where; it may reach outside of the picture.
     pose: `[6]`, blink: `[2]`, face_box: `[4]` in [0, 1]; those of the face
       when it was looked for, else what is usual of a portrait.
   """
 
   image: np.ndarray
+  picture: np.ndarray
+  square: tuple[int, int, int, int]
   pose: np.ndarray
   blink: np.ndarray
   face_box: np.ndarray
@@ -151,15 +156,30 @@ def audio_features(
   return encoder.encode(waveform, num_frames(samples, rate))
 
 
-def read_source(image: Any, crop: Any, resolution: int) -> Source:
+def read_source(
+  image: Any,
+  crop: Any,
+  resolution: int,
+  face: int | None = None,
+  *,
+  look: bool = False,
+) -> Source:
   """Reads a portrait and cuts a square of `resolution` pixels out of it.
 
   MediaPipe looks for the face only where it decides something: with 'auto'
-  and an image that is not square. Without MediaPipe the centre is taken.
+  and an image that is not square, or when it is asked for. Without MediaPipe
+  the centre is taken, unless a face is named by its number.
+
+  Args:
+    image, crop: of `Pipeline.prepare`.
+    resolution: R, in pixels.
+    face: with the crop 'auto', which one, in the order of
+      `face_search.find_boxes`, from 1; None is the main one.
+    look: whether to look how the face in the square is turned in any case.
 
   Raises:
     InputError: the image or the crop cannot be used, or a face was looked for
-      and there is none.
+      and there is none, or none of that number.
   """
   from mdcf_jax.media import image as media_image
 
@@ -170,30 +190,67 @@ def read_source(image: Any, crop: Any, resolution: int) -> Source:
     name, image = os.fspath(image), media_image.read_image(image)
   else:
     image = media_image.to_array(image)
-  if crop == 'auto' and image.shape[0] == image.shape[1]:
-    crop = 'none'
-  found = _faces(image) if crop == 'auto' else None
-  if crop == 'auto' and found is None:
-    crop = 'none'
-  if found is not None and not found:
+  box = None
+  if face is not None:
+    box = _numbered(image, face, crop, name)
+  elif crop == 'auto':
+    square = image.shape[0] == image.shape[1]
+    box = None if square else _main_face(image, name)
+    crop = 'none' if box is None else crop
+  cut, square = media_image.crop_square(
+    image, crop, resolution, lambda _: box, name=name
+  )
+  found = find_faces(cut) if box is not None or look else None
+  if found:
+    seen = found[0].pose[0], found[0].blink[0], found[0].face_box[0]
+  else:
+    seen = faces.DEFAULT_POSE, faces.DEFAULT_BLINK, faces.DEFAULT_FACE_BOX
+  return Source(
+    *(cut, image, square), *(np.array(value, np.float32) for value in seen)
+  )
+
+
+def _main_face(image: np.ndarray, name: str) -> np.ndarray | None:
+  """Its box; None where nobody can look."""
+  found = find_faces(image)
+  if found is None:
+    return None
+  if len(found) > 1:
+    logger.warning(
+      '%d faces in %s: the main one is taken (--face N takes another)',
+      *(len(found), name),
+    )
+  if found:
+    return found[0].face_box[0]
+  far = []
+  with contextlib.suppress(InputError):  # That has been said.
+    far = face_search.find_boxes(image)
+  if not far:
     raise InputError(
       f'no face found in {name}; give the square around it (--crop X,Y,W,H), '
       'or take the centre (--crop none)'
     )
-  if found and len(found) > 1:
-    logger.warning('%d faces in %s: the main one is taken', len(found), name)
-  square, _ = media_image.crop_square(
-    image, crop, resolution, lambda _: found[0].face_box[0], name=name
-  )
-  found = _faces(square) if found else None
-  if found:
-    face = found[0]
-    return Source(square, face.pose[0], face.blink[0], face.face_box[0])
-  defaults = faces.DEFAULT_POSE, faces.DEFAULT_BLINK, faces.DEFAULT_FACE_BOX
-  return Source(square, *(np.array(v, np.float32) for v in defaults))
+  return face_search.largest(far)
 
 
-def _faces(image: np.ndarray) -> list[faces.FaceTrack] | None:
+def _numbered(
+  image: np.ndarray, number: int, crop: Any, name: str
+) -> np.ndarray:
+  """The box of a number in the order of `face_search`, from 1."""
+  if not isinstance(crop, str) or crop != 'auto':
+    raise InputError(
+      f'face {number} and crop {crop}: a face by its number is for crop auto'
+    )
+  if not _is_whole(number):
+    raise InputError(f'face {number!r} is not a whole number')
+  boxes = face_search.find_boxes(image)
+  if not 1 <= number <= len(boxes):
+    count = f'it has {len(boxes)}' if boxes else 'none is found'
+    raise NoFace(f'{name}: no face {number}, {count} (mdcf faces shows them)')
+  return boxes[number - 1]
+
+
+def find_faces(image: np.ndarray) -> list[faces.FaceTrack] | None:
   """Faces of an image, the main one first; None where nobody can look."""
   try:
     return faces.detect_faces(image)

@@ -9,6 +9,13 @@ from typing import Any
 from mdcf_jax.errors import InputError
 
 FILES = ('image', 'audio', 'output')
+
+
+def _yes_or_no(cell: str) -> bool:
+  """Raises KeyError for any other word."""
+  return dict(yes=True, no=False)[cell.casefold()]
+
+
 # Of `Pipeline.stream`, and what makes it of a cell.
 OPTIONS = dict(
   seed=int,
@@ -19,8 +26,15 @@ OPTIONS = dict(
   blink=str,
   crop=str,
   resolution=int,
+  face=int,
+  pose_from=str,
+  blink_from=str,
+  pose_mode=str,
+  paste_back=_yes_or_no,
 )
-# Words of an option that may be the name of a file instead.
+_VIDEOS = ('pose_from', 'blink_from')
+# Those that name a file, if they are none of the words.
+_TABLES = ('pose', 'blink')
 _WORDS = ('generated', 'still', 'none')
 
 
@@ -41,7 +55,11 @@ class Job:
   @property
   def inputs(self) -> tuple[Any, ...]:
     """Everything that may be a file to read."""
-    return self.image, self.audio, self.options['pose'], self.options['blink']
+    return (
+      self.image,
+      self.audio,
+      *(self.options[name] for name in _TABLES + _VIDEOS),
+    )
 
 
 def read_jobs(path: str | os.PathLike, defaults: dict[str, Any]) -> list[Job]:
@@ -117,7 +135,12 @@ def _make_job(path, number, row, defaults):
       raise InputError(
         f'{path}: line {number}: {name} {row[name]!r} is not a number'
       ) from error
-    if name in ('pose', 'blink') and row[name] not in _WORDS:
+    except KeyError as error:
+      raise InputError(
+        f'{path}: line {number}: {name} {row[name]!r} is neither yes nor no'
+      ) from error
+    table = name in _TABLES and row[name] not in _WORDS
+    if table or name in _VIDEOS:
       options[name] = str(path.parent / row[name])
   files = {name: str(path.parent / row[name]) for name in FILES}
   return Job(**files, options=options)

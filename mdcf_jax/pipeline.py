@@ -10,13 +10,10 @@ are then decoded in small batches and leave the device as uint8, so decoding
 holds no more than the latents of a long video.
 """
 
-import contextlib
-import dataclasses
 import functools
 import logging
 import os
 import pathlib
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -24,11 +21,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mdcf_jax import inputs, speech, weights
+from mdcf_jax import driving, inputs, speech, weights
 from mdcf_jax.clips import Clip, Video, make_conditions
 from mdcf_jax.data.records import AUDIO_ENCODERS
 from mdcf_jax.devices import Devices, check_dtype
 from mdcf_jax.errors import InputError
+from mdcf_jax.media.paste import Paste
 from mdcf_jax.models import sizes
 from mdcf_jax.phases import packed
 from mdcf_jax.stages import (
@@ -40,6 +38,7 @@ from mdcf_jax.stages import (
   num_bytes,
   split,
 )
+from mdcf_jax.timing import Timing, timed
 
 logger = logging.getLogger(__name__)
 
@@ -48,19 +47,6 @@ NAMES = packed.NAMES
 
 # Called with (stage, done, total): 'diffusion' in steps, 'frames' in frames.
 Progress = Callable[[str, int, int], None]
-
-
-@dataclasses.dataclass
-class Timing:
-  """Wall-clock time that a stage took, and how many frames it was for."""
-
-  seconds: float = 0.0
-  frames: int = 0
-
-  @property
-  def fps(self) -> float:
-    """Frames a second."""
-    return self.frames / self.seconds if self.seconds else 0.0
 
 
 class Pipeline:
@@ -204,6 +190,8 @@ class Pipeline:
   ) -> Iterator[np.ndarray]:
     """Yields ceil(25 * seconds) frames `[H, W, 3]` uint8, one at a time.
 
+    They are squares of `resolution`, with `paste_back` of the picture's size.
+
     Everything given is read and checked, and all is compiled, before this
     returns.
 
@@ -231,6 +219,11 @@ class Pipeline:
     blink: Any = 'generated',
     crop: str | tuple[int, int, int, int] = 'auto',
     resolution: int | None = None,
+    face: int | None = None,
+    pose_from: str | os.PathLike | None = None,
+    blink_from: str | os.PathLike | None = None,
+    pose_mode: str = 'relative',
+    paste_back: bool = False,
   ) -> Clip:
     """Reads and checks everything that a video needs.
 
@@ -246,6 +239,11 @@ class Pipeline:
       crop: 'auto' (around the face; a square image stays whole), 'none' (the
         centre), or (x, y, width, height) in pixels of the image.
       resolution: pixels of a side, by default those trained for.
+      face: its number from the left, from 1, if there are several.
+      pose_from, blink_from: a video to move as, in place of `pose` and `blink`.
+      pose_mode: of both; 'relative': the portrait's own, changed as the
+        video's; 'absolute': the video's.
+      paste_back: frames are the whole picture, with the crop moving in it.
 
     Raises:
       InputError: something given cannot be used.
@@ -257,6 +255,8 @@ class Pipeline:
     multiple = sizes.resolution_multiple(self.config['model'], NAMES)
     resolution = inputs.check_resolution(resolution, self.resolution, multiple)
     inputs.check_sampling(seed, steps, sampler, guidance_scale)
+    videos = dict(pose=pose_from, blink=blink_from)
+    driving.check(dict(pose=pose, blink=blink), videos, pose_mode)
     objective = self._stages.phases['diffusion'].objective
     if sampler == 'ddim-dawn' and objective != 'noise':
       raise InputError(
@@ -269,7 +269,14 @@ class Pipeline:
       timing.frames += total
       audio_emb = inputs.audio_features(samples, rate, self.encoder)
     with self._timed('image', 1):
-      source = inputs.read_source(image, crop, resolution)
+      source = inputs.read_source(
+        *(image, crop, resolution, face), look=driving.any_of(videos)
+      )
+      paste = Paste(source.picture, source.square) if paste_back else None
+    if driving.any_of(videos):
+      with self._timed('driving', total):
+        found = driving.read(videos, source, pose_mode, total)
+      pose, blink = found.get('pose', pose), found.get('blink', blink)
     pose = inputs.read_motion(pose, source.pose, 'still', total, 'pose')
     blink = inputs.read_motion(blink, source.blink, 'none', total, 'blink')
     return Clip(
@@ -278,6 +285,7 @@ class Pipeline:
       make_conditions(source, audio_emb, pose, blink, self.devices.count),
       seed,
       Options(steps, sampler, float(guidance_scale)),
+      paste,
     )
 
   def generate(
@@ -310,7 +318,8 @@ class Pipeline:
 
     def frames(i: int) -> Iterator[np.ndarray]:
       features, z = latents()[i]
-      yield from self._decode(features, z, chunks, report)
+      for frame in self._decode(features, z, chunks, report):
+        yield self._paste(clips[i].paste, frame)
 
     return tuple(frames(i) for i in range(len(clips)))
 
@@ -429,16 +438,14 @@ class Pipeline:
       yield from images
       report('frames', done + count, total)
 
-  @contextlib.contextmanager
-  def _timed(self, stage: str, frames: int = 0) -> Iterator[Timing]:
-    """Adds what passes to `timings[stage]`."""
-    timing = self.timings.setdefault(stage, Timing())
-    timing.frames += frames
-    start = time.perf_counter()
-    try:
-      yield timing
-    finally:
-      timing.seconds += time.perf_counter() - start
+  def _paste(self, paste: Paste | None, frame: np.ndarray) -> np.ndarray:
+    if paste is None:
+      return frame
+    with self._timed('paste', 1):
+      return paste(frame)
+
+  def _timed(self, stage: str, frames: int = 0):
+    return timed(self.timings, stage, frames)
 
 
 def _beside_weights(memory) -> int:

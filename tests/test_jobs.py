@@ -14,6 +14,11 @@ DEFAULTS = dict(
   blink='none',
   crop='auto',
   resolution=None,
+  face=None,
+  pose_from=None,
+  blink_from=None,
+  pose_mode='relative',
+  paste_back=False,
 )
 
 
@@ -40,8 +45,29 @@ def test_rows_have_their_options_and_else_the_defaults(tmp_path):
   changed = dict(seed=7, resolution=512, crop='1,2,3,3')
   changed |= dict(pose=str(tmp_path / 'nod.csv'))
   assert second.options == DEFAULTS | changed
-  assert second.inputs == (second.image, second.audio, changed['pose'], 'none')
+  read = second.image, second.audio, changed['pose'], 'none', None, None
+  assert second.inputs == read
   assert third.options == DEFAULTS | dict(pose='still')
+
+
+def test_videos_to_move_as_are_files_of_the_folder(tmp_path):
+  text = (
+    'image,audio,output,face,pose_from,blink_from,pose_mode,paste_back\n'
+    'a.png,a.wav,a.mp4,2,nod.mp4,/blink.mp4,absolute,Yes\n'
+    'a.png,a.wav,b.mp4,,none,,,no\n'
+  )
+  first, second = jobs.read_jobs(write(tmp_path / 'jobs.csv', text), DEFAULTS)
+  nod = str(tmp_path / 'nod.mp4')
+  assert first.inputs[-2:] == (nod, '/blink.mp4')
+  assert first.options == DEFAULTS | dict(
+    face=2,
+    pose_from=nod,
+    blink_from='/blink.mp4',
+    pose_mode='absolute',
+    paste_back=True,
+  )
+  assert second.options['pose_from'] == str(tmp_path / 'none')
+  assert second.options['paste_back'] is False
 
 
 HEADER = 'image,audio,output'
@@ -58,6 +84,7 @@ HEADER = 'image,audio,output'
     (HEADER + '\n\na,,c.mp4\n', 'line 3 has no audio'),
     (HEADER + '\na,b,c.mp4,d\n', 'line 2 has more cells'),
     (HEADER + ',steps\na,b,c.mp4,many\n', "steps 'many' is not a number"),
+    (HEADER + ',paste_back\na,b,c.mp4,1\n', "paste_back '1' is neither yes"),
     (HEADER + '\na,b,c.mp4\nd,e,./x/../c.mp4\n', 'line 3: .* written twice'),
     (HEADER + '\na\0,b,c.mp4\n', 'not a readable CSV'),
   ],

@@ -10,6 +10,7 @@ ALLOWED = {
   'visualize': (),
   'jobs': ('errors',),
   'inputs': ('errors', 'media', 'data', 'ops', 'speech', 'weights'),
+  'driving': ('errors', 'media'),
   'speech': ('errors', 'data', 'models', 'weights'),
   'ops': ('ops',),
   'models': ('ops', 'models', 'errors'),
@@ -40,7 +41,9 @@ ALLOWED = {
   'devices': ('errors',),
   'stages': ('phases', 'devices'),
   'clips': ('inputs', 'stages', 'media'),
+  'timing': (),
   'pipeline': None,
+  'reenact': None,
   'cli': None,
 }
 FORBIDDEN = {'torch', 'tensorflow', 'configs'}

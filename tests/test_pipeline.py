@@ -13,7 +13,7 @@ from PIL import Image
 
 import mdcf_jax
 from configs import diffusion
-from mdcf_jax import InputError, clips, inputs
+from mdcf_jax import InputError, clips, driving, inputs
 from mdcf_jax.cli import pack
 from mdcf_jax.clips import bucket_length
 from mdcf_jax.pipeline import Pipeline
@@ -241,7 +241,7 @@ def test_image_array_that_cannot_be_used(pipe):
 
 
 def test_square_portrait_never_needs_faces(portrait, monkeypatch):
-  monkeypatch.setattr(inputs, '_faces', lambda _: pytest.fail('looked'))
+  monkeypatch.setattr(inputs, 'find_faces', lambda _: pytest.fail('looked'))
   source = inputs.read_source(portrait, 'auto', 64)
   np.testing.assert_array_equal(source.image, portrait)
 
@@ -260,8 +260,60 @@ def test_centre_is_taken_where_nobody_can_look(monkeypatch, caplog):
 
 def test_no_face_is_an_error(monkeypatch):
   monkeypatch.setattr(inputs.faces, 'detect_faces', lambda _: [])
+  monkeypatch.setattr(inputs.face_search, 'find_boxes', lambda _: [])
   with pytest.raises(InputError, match='no face'):
     inputs.read_source(np.zeros((64, 96, 3), np.uint8), 'auto', 32)
+
+
+def test_a_far_face_is_found_in_smaller_windows(monkeypatch):
+  """Of two, the larger one; only where nothing is seen in the whole."""
+  boxes = [np.float32([0, 0, 0.1, 0.1]), np.float32([0.6, 0.4, 0.8, 0.7])]
+  monkeypatch.setattr(inputs.faces, 'detect_faces', lambda _: [])
+  monkeypatch.setattr(inputs.face_search, 'find_boxes', lambda _: boxes)
+  source = inputs.read_source(np.zeros((100, 200, 3), np.uint8), 'auto', 32)
+  x, y, side, _ = source.square
+  assert abs(x + side / 2 - 140) <= 1 and side == 50
+
+
+def test_pasted_back_the_frames_are_pictures(pipe, video, portrait):
+  """The crop moves as without; around it nothing changes."""
+  picture = np.full((90, 120, 3), 128, np.uint8)
+  picture[10:74, 30:94] = portrait
+  options = dict(crop=(30, 10, 64, 64), steps=2, paste_back=True)
+  clip = pipe.prepare(picture, (speech(0.7), RATE), **options)
+  assert clip.size == (90, 120) and clip.resolution == 64
+  made = pipe(picture, (speech(0.7), RATE), **options).frames
+  assert made.shape == (18, 90, 120, 3)
+  assert (made[:, :, :30] == 128).all() and (made[:, 74:] == 128).all()
+  # Where the mask is 1 there is the frame, but for a tint.
+  middle = made[:, 30:54, 50:74].astype(int) - video.frames[:, 20:44, 20:44]
+  tint = middle.mean((1, 2), keepdims=True)
+  assert np.abs(tint).max() <= 20 and np.abs(middle - tint).mean() < 5
+  assert pipe.timings['paste'].frames == 18
+
+
+def test_moves_of_a_video_are_conditions(pipe, portrait, monkeypatch):
+  """Relative to the portrait's own, which is looked for."""
+  pose = np.zeros((40, 6), np.float32)
+  pose[:, 0] = np.arange(40)
+  monkeypatch.setattr(
+    driving,
+    'read_motion',
+    lambda path, n: (pose[:n], np.full((n, 2), 0.2, np.float32)),
+  )
+  looked = []
+  monkeypatch.setattr(inputs, 'find_faces', lambda x: looked.append(1) or [])
+  given = portrait, (speech(0.7), RATE)
+  clip = pipe.prepare(*given, pose_from='a.mp4')
+  assert looked and 'blink' not in clip.conditions
+  made = clip.conditions['pose'][0, :18]
+  source = clip.conditions['source_pose'][0]
+  np.testing.assert_allclose(made - source, pose[:18], atol=1e-6)
+  clip = pipe.prepare(*given, blink_from='a.mp4', pose_mode='absolute')
+  assert (clip.conditions['blink'][0, :18] == np.float32(0.2)).all()
+  assert 'pose' not in clip.conditions
+  with pytest.raises(InputError, match='pose and pose_from are given'):
+    pipe.prepare(*given, pose='still', pose_from='a.mp4')
 
 
 def test_unknown_weights_name_what_there_is():

@@ -72,7 +72,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   add('--pose', default='generated', help='generated, still, or .npy/.csv')
   add('--blink', default='generated', help='generated, none, or .npy/.csv')
+  add(
+    '--pose-from',
+    metavar='VIDEO',
+    help='turn the head as a video does; a short one runs to and fro',
+  )
+  add('--blink-from', metavar='VIDEO', help='the same for the eyes')
+  add(
+    '--pose-mode',
+    choices=('relative', 'absolute'),
+    default='relative',
+    help="of these: the portrait's own, changed as the video's, or the video's",
+  )
   add('--crop', default='auto', help='auto, none, or X,Y,W,H in pixels')
+  add(
+    '--face',
+    type=int,
+    metavar='N',
+    help='of several faces, from the left, from 1; `mdcf faces` shows them',
+  )
+  add(
+    '--paste-back',
+    action='store_true',
+    help='a video of the whole picture, with the crop moving in it',
+  )
   provenance.add_arguments(parser)
 
 
@@ -204,7 +227,7 @@ def _make(
     interrupted = None
     try:
       with VideoWriter(
-        job.output, clip.resolution, FPS, samples, sample_rate=rate, **origin
+        job.output, clip.size, FPS, samples, sample_rate=rate, **origin
       ) as writer:
         interrupted = _write(frames, writer, keep)
       print(job.output, flush=True)

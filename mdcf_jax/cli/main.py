@@ -20,6 +20,8 @@ from mdcf_jax.errors import InputError
 COMMANDS = {
   'generate': 'portrait and recording to a talking-head video',
   'reconstruct': 'a clip through the auto-encoders, beside the original',
+  'reenact': 'a portrait that moves as the face of a video does',
+  'faces': 'faces of a picture, numbered, and the crop of each',
   'prepare': 'a folder of videos to training data',
   'plot': 'the curves of training runs as a picture',
   'pack': 'finished training runs to a folder of weights',

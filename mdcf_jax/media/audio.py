@@ -82,6 +82,25 @@ def read_video_audio(
   return _cut(piece, start, end, sample_rate, late)
 
 
+def read_video_samples(
+  path: str | os.PathLike,
+) -> tuple[np.ndarray, int] | None:
+  """Reads the sound of a video as it is, aligned to its frames.
+
+  Returns:
+    `[samples, channels]` float32, whose sample 0 belongs to the first frame as
+    in `read_video_audio`, and its rate; None when the file has no audio.
+  """
+  path = check_file(path)
+  origin = _first_frame_time(path)
+  piece = sound.decode(path, sound.Stretch(0.0, None, origin), 1)
+  if piece is None or not piece.rate:
+    return None
+  late = round((piece.time - origin) * piece.rate) + piece.skipped
+  samples = np.pad(piece.samples[max(0, -late) :], ((max(0, late), 0), (0, 0)))
+  return samples, piece.rate
+
+
 def resample(waveform: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
   """Resamples `[samples]` to exactly round(samples * new_rate / rate)."""
   import av

@@ -130,7 +130,7 @@ def crop_square(
       box = faces.locate_face(image, name=name)
     else:
       box = locate(image)
-    square = _square_around(box, width, height)
+    square = square_around(box, width, height)
   elif isinstance(crop, str) and crop == 'none':
     side = min(height, width)
     square = ((width - side) // 2, (height - side) // 2, side, side)
@@ -139,7 +139,41 @@ def crop_square(
       logger.warning('%s is %s: its centred square is taken', name, size)
   else:
     square = _check_crop(crop, width, height, name)
-  return _cut(image, square, resolution), square
+  return cut_square(image, square, resolution), square
+
+
+def square_around(
+  box: Box, width: int, height: int
+) -> tuple[int, int, int, int]:
+  """The square (x, y, side, side) in which a face has its usual place.
+
+  Args:
+    box: of the face, (x0, y0, x1, y1) in [0, 1].
+    width, height: of the image, in pixels; the square may reach outside.
+  """
+  x0, y0, x1, y1 = np.array(box, float) * [width, height, width, height]
+  side = max((y1 - y0) / FACE_HEIGHT, (x1 - x0) / 0.8, MIN_SIDE)
+  side = int(round(side))
+  x, y = (x0 + x1) / 2 - side / 2, (y0 + y1) / 2 - FACE_CENTRE * side
+  return int(round(x)), int(round(y)), side, side
+
+
+def cut_square(image: np.ndarray, square, resolution: int) -> np.ndarray:
+  """Cuts (x, y, side, side) out of `image [H, W, 3]` uint8 and resizes it.
+
+  Where the square reaches outside, the edge of the image is repeated.
+  """
+  from PIL import Image
+
+  x, y, side, _ = square
+  height, width = image.shape[:2]
+  rows = np.clip(np.arange(y, y + side), 0, height - 1)
+  columns = np.clip(np.arange(x, x + side), 0, width - 1)
+  cut = np.ascontiguousarray(image[rows[:, None], columns])
+  if side == resolution:
+    return cut
+  size = (resolution, resolution)
+  return np.asarray(Image.fromarray(cut).resize(size, Image.Resampling.LANCZOS))
 
 
 def parse_crop(text: str) -> str | tuple[int, int, int, int]:
@@ -196,15 +230,6 @@ def _from_deep(values: np.ndarray, is_16_bit: bool) -> np.ndarray:
   return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
 
 
-def _square_around(box: Box, width: int, height: int):
-  """The square (x, y, w, h) in which the face has its usual place."""
-  x0, y0, x1, y1 = np.array(box, float) * [width, height, width, height]
-  side = max((y1 - y0) / FACE_HEIGHT, (x1 - x0) / 0.8, MIN_SIDE)
-  side = int(round(side))
-  x, y = (x0 + x1) / 2 - side / 2, (y0 + y1) / 2 - FACE_CENTRE * side
-  return int(round(x)), int(round(y)), side, side
-
-
 def _check_crop(crop, width: int, height: int, name: str):
   """Validates (x, y, w, h) and makes it a square."""
   try:
@@ -233,18 +258,3 @@ def _check_crop(crop, width: int, height: int, name: str):
       h,
     )
   return x + (w - side) // 2, y + (h - side) // 2, side, side
-
-
-def _cut(image: np.ndarray, square, resolution: int) -> np.ndarray:
-  """Cuts `square`, repeating the edge outside of the image, and resizes."""
-  from PIL import Image
-
-  x, y, side, _ = square
-  height, width = image.shape[:2]
-  rows = np.clip(np.arange(y, y + side), 0, height - 1)
-  columns = np.clip(np.arange(x, x + side), 0, width - 1)
-  cut = np.ascontiguousarray(image[rows[:, None], columns])
-  if side == resolution:
-    return cut
-  size = (resolution, resolution)
-  return np.asarray(Image.fromarray(cut).resize(size, Image.Resampling.LANCZOS))

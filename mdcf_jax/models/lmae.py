@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from mdcf_jax.models.hourglass import Conv
 from mdcf_jax.models.recompute import recompute
 from mdcf_jax.ops import resize, warp
 
@@ -158,8 +159,8 @@ class Decoder(nn.Module):
       for i in range(self.num_blocks):
         x = again(ResnetBlock(features, **norm, name=f'block_{level}_{i}'))(x)
       if level:
-        x = jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
-        x = nn.Conv(features, (3, 3), dtype=self.dtype, name=f'up_{level}')(x)
+        up = Conv(features, enlarge=True, dtype=self.dtype, name=f'up_{level}')
+        x = up(x)
     x = nn.silu(nn.GroupNorm(**norm, name='norm_out')(x))
     # Small, not zero: the first decoded flow is next to no motion, and yet
     # the first gradient reaches every layer.

@@ -144,6 +144,14 @@ BAD = {
   'pose-short': (dict(pose='short.npy'), '3 rows'),
   'pose-word': (dict(pose='nod'), 'still'),
   'blink-shape': (dict(blink='short.npy'), 'shape'),
+  'pose-from-missing': ({'pose-from': 'no.mp4'}, 'no such file'),
+  'pose-from-sound': ({'pose-from': 'talk.wav'}, 'no video'),
+  'blink-from-random': ({'blink-from': 'random.mp4'}, 'random.mp4'),
+  'pose-twice': (
+    {'pose-from': 'clip.mp4', 'pose': 'still'},
+    'pose and pose_from are given',
+  ),
+  'face-and-crop': (dict(face=1, crop='0,0,32,32'), 'crop auto'),
   'crop-word': (dict(crop='face'), 'crop'),
   'crop-outside': (dict(crop='0,0,65,65'), 'outside'),
   'resolution': (dict(resolution=100), 'multiple of 64'),
@@ -157,7 +165,8 @@ BAD = {
   'weights-misshaped': (dict(weights='misshaped'), 'shape'),
   'weights-damaged': (dict(weights='damaged'), 'damaged'),
 }
-PATHS = ('image', 'audio', 'weights', 'pose', 'blink')
+PATHS = ('image', 'audio', 'weights', 'pose', 'blink', 'pose-from')
+PATHS += ('blink-from',)
 
 
 @pytest.mark.parametrize('case', BAD)
@@ -167,7 +176,7 @@ def test_bad_input(case, files, tiny_weights, tmp_path, capfd, request):
     request.getfixturevalue('loaded')
   given = {
     key: files / value
-    if key in PATHS and value not in ('nod', 'no-such-folder')
+    if key in PATHS and value not in ('nod', 'still', 'no-such-folder')
     else value
     for key, value in given.items()
   }
@@ -230,6 +239,26 @@ def test_silence_and_the_sound_of_a_video_work(audio, files, loaded, tmp_path):
   assert main(arguments(files, output, 'tiny', **given)) == 0
   with av.open(str(output)) as container:
     assert container.streams.audio
+
+
+def test_pasted_back_into_an_odd_picture(files, loaded, tmp_path, capfd):
+  """The video is as large as the picture, but for an odd column."""
+  rng = np.random.default_rng(1)
+  picture = np.full((80, 133, 3), 90, np.uint8)
+  picture[8:72, 50:114] = rng.integers(60, 120, (64, 64, 3), np.uint8)
+  Image.fromarray(picture).save(tmp_path / 'wide.png')
+  output = tmp_path / 'out.mp4'
+  given = dict(image=tmp_path / 'wide.png', crop='50,8,64,64')
+  command = arguments(files, output, 'tiny', **given)
+  assert main([*command, '--paste-back']) == 0
+  lines = capfd.readouterr().out.splitlines()
+  assert any(line.startswith('paste ') for line in lines)
+  with av.open(str(output)) as container:
+    frames = [x.to_ndarray(format='rgb24') for x in container.decode(video=0)]
+  assert len(frames) == 10 and frames[0].shape == (80, 132, 3)
+  # The mark, and H.264; random weights paint something else than 90.
+  outside = np.stack(frames)[:, :, :40].astype(int) - 90
+  assert np.abs(outside).mean() < 4
 
 
 @pytest.mark.parametrize('case', ['image-random', 'weights-damaged'])
