@@ -107,6 +107,9 @@ def _pictures(systems, videos: Videos | None) -> tuple[str, str]:
     return none, none
   there = videos.true.keys() & videos.fakes[systems[0].name].keys()
   chosen = clips.choose(systems[0], key, videos.limits.count, there)
+  if not chosen:
+    none = '<p class="none">Not shown: no clip with a score is a pair.</p>'
+    return none, none
   shown = clips.to_html(
     chosen, key, systems, videos.true, videos.fakes, videos.limits
   )

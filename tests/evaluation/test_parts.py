@@ -48,8 +48,11 @@ def test_merged_shares_are_the_whole(tmp_path, folders, whole):
     part = small.evaluate(*folders, NAMES, shard=(i, 3), cache=whole[1])
     run.save(part, tmp_path / f'{i}.npz')
     parts.append(run.load(tmp_path / f'{i}.npz', small.PROTOCOL))
+  parts[0].header['hardware'] = ['another machine']
   found = report.make(run.merge(parts), small.PROTOCOL)
   assert found['clips'] == whole[0]['clips']
+  assert found['curves'] == whole[0]['curves']
+  assert set(found['hardware']) == {'another machine', *whole[0]['hardware']}
   for name, score in whole[0]['scores'].items():
     other = found['scores'][name]
     # Sums in another order, in float64: of numbers to 255 squared.
@@ -156,3 +159,19 @@ def test_names_of_clips(tmp_path):
   (tmp_path / 'void').mkdir()
   with pytest.raises(InputError, match='no clips'):
     clips.find_items(tmp_path / 'void', tmp_path / 'other', True)
+
+
+def test_curves_are_the_scores_of_frames(whole):
+  """Clips are equally long, so the mean of a curve is the score."""
+  found, _ = whole
+  for name, skipped in (('psnr', 1), ('lmd', 0), ('mouth_lmd_aligned', 0)):
+    curve = found['curves']['fake'][name]
+    assert curve['count'] == [0] * skipped + [5] * (32 - skipped)
+    assert curve['mean'][:skipped] == [None] * skipped
+    mean = np.mean(curve['mean'][skipped:])
+    # Numbers of frames are kept to five digits.
+    score = found['scores'][name]['value']
+    assert mean == pytest.approx(score, rel=1e-4, abs=1e-6)
+  assert not any(
+    'series' in key for row in found['clips'].values() for key in row
+  )

@@ -144,6 +144,18 @@ def test_clips_are_shown_side_by_side_with_sound(scored, tmp_path):
   assert curve['psnr']['count'] == [0] + 11 * [3]
 
 
+def test_sets_without_pairs_show_no_clips(folders, tmp_path, monkeypatch):
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+  pytest.importorskip('cv2')
+  sides = ['--real', str(folders / 'real'), '--fake', str(folders / 'fake')]
+  output = str(tmp_path / 'scores.json')
+  names = ['--unpaired', '--metrics', 'flow_farneback', 'psnr']
+  assert main(['evaluate', *sides, '--output', output, *names]) == 0
+  page = page_of(tmp_path, output, *sides)
+  assert not page.all('video') and 'no clip with a score is a pair' in page.text
+  assert page.row('PSNR')[1] == 'not computed: clips are not paired'
+
+
 def test_flow_is_drawn_where_there_is_an_estimator(scored, tmp_path):
   pytest.importorskip('cv2')
   page = page_of(tmp_path, *scored, '--clips', '1')
