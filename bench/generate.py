@@ -114,6 +114,7 @@ class Generation:
     """Median seconds of one run of a stage, with random numbers."""
     call = self.calls[name]
     program = self.stages.program(name, call)
+    calls = min(calls, self.often[name])
     return _time(program, jax.tree.map(_draw, call.args), calls)
 
 

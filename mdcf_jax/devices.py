@@ -1,8 +1,10 @@
 """What a generation runs on: devices, their memory, and the type of numbers."""
 
+import contextlib
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -73,6 +75,21 @@ class Devices:
     except (OSError, KeyError, ValueError):
       return None  # Not Linux.
     return free // self.count  # Parts of one memory.
+
+
+@contextlib.contextmanager
+def out_of_memory() -> Iterator[None]:
+  """Raises InputError where the device has not enough memory."""
+  try:
+    yield
+  except jax.errors.JaxRuntimeError as error:
+    if 'RESOURCE_EXHAUSTED' not in str(error):
+      raise
+    reason = str(error).splitlines()[0]
+    raise InputError(
+      f'the device has not enough memory ({reason}); take a shorter sound, a '
+      'smaller resolution, or fewer videos together'
+    ) from error
 
 
 def check_dtype(dtype: str | None) -> str:

@@ -24,7 +24,7 @@ import numpy as np
 from mdcf_jax import driving, inputs, speech, weights
 from mdcf_jax.clips import Clip, Video, make_conditions
 from mdcf_jax.data.records import AUDIO_ENCODERS
-from mdcf_jax.devices import Devices, check_dtype
+from mdcf_jax.devices import Devices, check_dtype, out_of_memory
 from mdcf_jax.errors import InputError
 from mdcf_jax.media.paste import Paste
 from mdcf_jax.models import sizes
@@ -89,8 +89,8 @@ class Pipeline:
     self._stages = Stages(
       packed.build_phases(config, dtype), self.resolution, self.devices
     )
-    # What stages take and how much they do at a time, by kinds of clips.
-    self._memory: dict[tuple, tuple[dict, Chunks]] = {}
+    # What stages take, by kinds of clips and how much is done at a time.
+    self._memory: dict[tuple, dict[str, Any]] = {}
 
   @classmethod
   def from_pretrained(
@@ -328,37 +328,37 @@ class Pipeline:
 
     Where memory is short, they do less at a time.
     """
-    clip, free = clips[0], self.devices.free_memory
-    chunks = Chunks.usual(clip.resolution)
-    memory = self._compile(clip, chunks, len(clips))
-    while free is not None and _beside_weights(memory) > free:
-      largest = max(memory, key=lambda name: memory[name].beside_weights)
+    clip = max(clips, key=lambda clip: clip.frames)
+    free, chunks = self.devices.free_memory, Chunks.usual(clip.resolution)
+    self.plan = self._compile(clip, chunks, len(clips))
+    while free is not None and self.plan.beside_weights > free:
+      stages = self.plan.stages
+      largest = max(stages, key=lambda name: stages[name].beside_weights)
       smaller = chunks.smaller(largest)
       if smaller is None:
         logger.warning(
           '%d frames of %d x %d may take %.1f GiB more, and %.1f GiB are free',
           *(clip.frames, clip.resolution, clip.resolution),
-          *(_beside_weights(memory) / 2**30, free / 2**30),
+          *(self.plan.beside_weights / 2**30, free / 2**30),
         )
         break
       chunks = smaller
-      memory = self._compile(clip, chunks, len(clips))
-    size = num_bytes(self.variables)
-    self.plan = Plan(clip.frames, clip.resolution, size, memory)
+      self.plan = self._compile(clip, chunks, len(clips))
     return chunks
 
-  def _compile(self, clip: Clip, chunks: Chunks, clips: int):
-    """All stages, once for a kind; returns what they take."""
+  def _compile(self, clip: Clip, chunks: Chunks, clips: int) -> Plan:
+    """Compiles all stages, once for a kind."""
     key = clip.kind, chunks, clips
     if key not in self._memory:
-      with self._timed('compile'):
+      with self._timed('compile'), out_of_memory():
         self._memory[key] = self._stages.compile(
           self._stages.calls(
             *(self.variables, clip.conditions, clip.resolution),
             *(clip.options, chunks, clips),
           )
         )
-    return self._memory[key]
+    size = num_bytes(self.variables)
+    return Plan(clip.frames, clip.resolution, size, self._memory[key], clips)
 
   def _move(self, clip: Clip, rng) -> dict[str, Any]:
     """Adds pose and blink where they are not given."""
@@ -371,7 +371,7 @@ class Pipeline:
   def _run(self, stage: str, call: Call, frames: int):
     """The results of a stage, when they are there."""
     program = self._stages.program(stage, call)
-    with self._timed(stage, frames):
+    with self._timed(stage, frames), out_of_memory():
       return jax.block_until_ready(program(*call.args))
 
   def _start(self, clip: Clip) -> tuple[Any, Any, Any]:
@@ -430,7 +430,7 @@ class Pipeline:
     ahead = start(0)
     for done in range(0, total, size):
       count = min(size, total - done)
-      with self._timed('frames', count):
+      with self._timed('frames', count), out_of_memory():
         batch = ahead
         if done + size < total:
           ahead = start(done + size)
@@ -446,10 +446,6 @@ class Pipeline:
 
   def _timed(self, stage: str, frames: int = 0):
     return timed(self.timings, stage, frames)
-
-
-def _beside_weights(memory) -> int:
-  return max(stage.beside_weights for stage in memory.values())
 
 
 def _cast(variables, dtype: str):

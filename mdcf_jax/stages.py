@@ -48,20 +48,29 @@ class Plan:
   """Bytes that a generation takes on the device.
 
   Attributes:
-    frames, resolution: of the video.
+    frames, resolution: of the video, or the longest of several.
     weights: of all modules, which stay.
     stages: what each stage takes while it runs.
+    clips: videos whose latents are made together.
   """
 
   frames: int
   resolution: int
   weights: int
   stages: Mapping[str, Memory]
+  clips: int = 1
+
+  @property
+  def beside_weights(self) -> int:
+    """The most at any time of one stage, and what waits for its turn."""
+    most = max(stage.beside_weights for stage in self.stages.values())
+    # Features of the sources of the other clips.
+    return most + (self.clips - 1) * self.stages['encode'].results
 
   @property
   def peak(self) -> int:
-    """The most at any time: all weights, and one stage's own."""
-    return self.weights + max(x.beside_weights for x in self.stages.values())
+    """The most at any time, with all weights."""
+    return self.weights + self.beside_weights
 
 
 @dataclasses.dataclass(frozen=True)

@@ -118,6 +118,13 @@ def run(args: argparse.Namespace) -> int:
     )
 
   keep = args.interrupted == 'keep'
+  if keep and args.manifest is not None:
+    raise InputError(
+      '--interrupted keep is for one video: in a list a cut one would be taken '
+      'for done the next time'
+    )
+  if args.batch > 1 and args.manifest is None:
+    raise InputError('--batch is for the videos of a --manifest')
   make = functools.partial(_make, keep=keep, origin=origin)
   given = [name for name in jobs.FILES if getattr(args, name) is not None]
   if args.manifest is not None:
@@ -130,8 +137,8 @@ def run(args: argparse.Namespace) -> int:
     made = _make_all(open_pipeline, make, new, args.batch)
     there, failed = len(rows) - len(new), len(new) - made
     if made:
-      print(provenance.describe(**origin))
-    print(f'{made} made, {there} there already, {failed} failed')
+      _say(provenance.describe(**origin))
+    _say(f'{made} made, {there} there already, {failed} failed')
     return 2 if failed else 0
   missing = [name for name in jobs.FILES if name not in given]
   if missing:
@@ -141,9 +148,9 @@ def run(args: argparse.Namespace) -> int:
   (error,) = make(open_pipeline(), [read])
   if error:
     raise error
-  print(provenance.describe(**origin, output=job.output))
+  _say(provenance.describe(**origin, output=job.output))
   for line in report(open_pipeline().timings):
-    print(line)
+    _say(line)
   return 0
 
 
@@ -169,14 +176,25 @@ def _make_all(
       made += errors.count(None)
       timings = open_pipeline().timings
       seconds = sum(timing.seconds for timing in timings.values())
-      frames = timings['frames'].frames
-      print(f'  {frames} frames in {seconds:.1f} s', flush=True)
+      if 'frames' in timings:
+        _say(f'  {timings["frames"].frames} frames in {seconds:.1f} s')
       timings.clear()
   return made
 
 
 def _tell(job: jobs.Job, error: InputError) -> None:
-  print(f'mdcf: error: {job.output}: {error}', file=sys.stderr)
+  text = str(error)
+  if not text.startswith(job.output):
+    text = f'{job.output}: {text}'
+  print(f'mdcf: error: {text}', file=sys.stderr)
+
+
+def _say(line: str) -> None:
+  """Prints a line; videos are made even where nobody reads it."""
+  try:
+    print(line, flush=True)
+  except OSError:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _Read(NamedTuple):
@@ -220,7 +238,10 @@ def _make(
   from mdcf_jax.inputs import FPS
   from mdcf_jax.media.writer import VideoWriter
 
-  videos = pipe.generate([read.clip for read in group], Bars())
+  try:
+    videos = pipe.generate([read.clip for read in group], Bars())
+  except InputError as error:
+    return [error] * len(group)
   print(describe_plan(pipe.plan), file=sys.stderr)
   errors = []
   for (job, clip, samples, rate), frames in zip(group, videos):
@@ -230,7 +251,7 @@ def _make(
         job.output, clip.size, FPS, samples, sample_rate=rate, **origin
       ) as writer:
         interrupted = _write(frames, writer, keep)
-      print(job.output, flush=True)
+      _say(job.output)
       errors.append(None)
     except InputError as error:
       errors.append(error)
@@ -248,7 +269,7 @@ def _write(frames, writer, keep: bool) -> KeyboardInterrupt | None:
   from mdcf_jax.media.background import Background
 
   try:
-    with Background(writer.write) as write:
+    with Background(writer.write, keep=keep) as write:
       for frame in frames:
         write(frame)
   except KeyboardInterrupt as error:
@@ -261,8 +282,11 @@ def _write(frames, writer, keep: bool) -> KeyboardInterrupt | None:
 def describe_plan(plan) -> str:
   """Returns a line that tells what a generation takes on the device."""
   largest = max(plan.stages, key=lambda k: plan.stages[k].beside_weights)
+  what = f'{plan.frames} frames of {plan.resolution} x {plan.resolution}'
+  if plan.clips > 1:
+    what = f'{plan.clips} videos together, of up to {what}'
   return (
-    f'{plan.frames} frames of {plan.resolution} x {plan.resolution}: '
+    f'{what}: '
     f'{plan.peak / 2**30:.2f} GiB on the device, '
     f'{plan.weights / 2**30:.2f} of weights and most for {largest}'
   )

@@ -50,7 +50,7 @@ def options(args: argparse.Namespace) -> dict[str, Any]:
   return dict(mark=not args.no_mark, sign=sign)
 
 
-def describe(mark: bool, sign: Any, output: str = '.mp4') -> str:
+def describe(mark: bool, sign: Any, output: str = 'video.mp4') -> str:
   """Returns a line that says what was put into `output`."""
   from mdcf_jax.media import certificates, provenance
 

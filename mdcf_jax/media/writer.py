@@ -185,7 +185,12 @@ class VideoWriter:
       self._send_audio(min(until, len(self._samples)) - _AAC_SAMPLES)
 
   def cut(self) -> int:
-    """Leaves out sound after the frames so far; returns their number."""
+    """Leaves out sound after the frames so far; returns their number.
+
+    It is 0 where the file could not be written on.
+    """
+    if self._container is None:
+      return 0
     if self._audio is not None:
       until = int(self._frames / self._rate * self._audio.rate)
       self._samples = self._samples[:until]

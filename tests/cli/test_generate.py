@@ -1,5 +1,6 @@
 """What users get wrong: one line on stderr, exit code 2, nothing written."""
 
+import os
 import pathlib
 import shutil
 import subprocess
@@ -349,6 +350,38 @@ def test_one_that_cannot_be_written_costs_no_other(
   assert out.splitlines()[-1] == '1 made, 0 there already, 1 failed'
 
 
+def test_a_list_goes_on_after_a_place_that_is_not_there(
+  files, loaded, tmp_path, capfd
+):
+  (tmp_path / 'unmounted').symlink_to(tmp_path / 'nowhere' / 'disk')
+  rows = [
+    ('me.png', 'talk.wav', 'unmounted/one.mp4', 1),
+    ('me.png', 'talk.wav', 'two.mp4', 1),
+  ]
+  assert main(listed(files, tmp_path, rows)) == 2
+  out, error = capfd.readouterr()
+  assert error.count('mdcf: error: ') == 1 and 'one.mp4' in error
+  assert out.splitlines()[-1] == '1 made, 0 there already, 1 failed'
+
+
+def test_a_list_is_made_though_nobody_reads_what_is_printed(
+  files, tiny_weights, tmp_path
+):
+  rows = [('me.png', 'talk.wav', f'{name}.mp4', 1) for name in 'abc']
+  command = listed(files, tmp_path, rows)[:-1] + [f'--weights={tiny_weights}']
+  reading, writing = os.pipe()
+  os.close(reading)
+  done = subprocess.run(
+    [sys.executable, '-m', 'mdcf_jax.cli.main', *command],
+    stdout=writing,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  os.close(writing)
+  assert done.returncode == 0, done.stderr
+  assert len(list(tmp_path.glob('*.mp4'))) == 3
+
+
 def test_a_finished_list_needs_no_weights(files, tmp_path, capfd):
   (tmp_path / 'one.mp4').write_text('older')
   command = listed(files, tmp_path, [('me.png', 'talk.wav', 'one.mp4', '')])
@@ -369,6 +402,8 @@ def test_bad_weights_are_told_once(files, tmp_path, capfd):
     (['--manifest=jobs.csv', '--image=a.png'], '--image is one of them'),
     (['--manifest=jobs.csv'], 'not a readable CSV'),
     (['--manifest=jobs.csv', '--batch=0'], '--batch 0 is less than 1'),
+    (['--image=a.png', '--batch=2'], '--batch is for the videos'),
+    (['--manifest=jobs.csv', '--interrupted=keep'], 'is for one video'),
   ],
 )
 def test_files_come_one_way_or_the_other(flags, reason, capfd):

@@ -1,6 +1,8 @@
 """A function that is called in a thread of its own."""
 
+import signal
 import threading
+import time
 
 import pytest
 
@@ -50,11 +52,47 @@ def test_errors_come_out_and_end_it(calls):
   assert done == [0]
 
 
-def test_what_was_called_is_done_when_the_block_fails():
-  done = []
+@pytest.mark.parametrize('keep', [True, False])
+def test_what_waits_when_the_block_fails(keep):
+  begun, may_go, done = threading.Event(), threading.Event(), []
+
+  def work(i):
+    begun.set()
+    may_go.wait(10)
+    done.append(i)
+
   with pytest.raises(KeyboardInterrupt):
-    with Background(done.append) as call:
+    with Background(work, keep=keep) as call:
       call(1)
       call(2)
+      begun.wait(10)
+      threading.Timer(0.1, may_go.set).start()
       raise KeyboardInterrupt
-  assert done == [1, 2]
+  assert done == ([1, 2] if keep else [1])
+
+
+@pytest.mark.parametrize('ends_well', [True, False])
+def test_the_thread_has_ended_however_often_it_is_interrupted(ends_well):
+  """Whoever comes next may use what the function uses."""
+  begun, running, done = threading.Event(), [], []
+
+  def work(i):
+    running.append(i)
+    begun.set()
+    time.sleep(0.5)
+    running.remove(i)
+    done.append(i)
+
+  with pytest.raises(KeyboardInterrupt):
+    with Background(work, keep=True) as call:
+      call(1)
+      call(2)
+      begun.wait(10)
+      main = threading.main_thread().ident
+      for delay in (0.1, 0.2):
+        threading.Timer(
+          delay, signal.pthread_kill, (main, signal.SIGINT)
+        ).start()
+      if not ends_well:
+        raise KeyboardInterrupt
+  assert not running and done == [1]
