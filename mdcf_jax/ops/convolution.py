@@ -84,7 +84,9 @@ def _to_phases(x: jax.Array, kernel: jax.Array, taps: np.ndarray) -> jax.Array:
   """
   n, height, width, channels = x.shape
   features = kernel.shape[-1]
-  kernel = jnp.einsum('aik,bjl,klco->ijcabo', taps, taps, kernel)
+  kernel = jnp.einsum(
+    'aik,bjl,klco->ijcabo', taps, taps, kernel, precision='highest'
+  )
   kernel = kernel.reshape(2, 2, channels, 4 * features).astype(x.dtype)
   y = conv2d(x, kernel, 1, 1).reshape(n, height + 1, width + 1, 2, 2, features)
   rows = [

@@ -134,10 +134,11 @@ def generate(files, tmp_path, monkeypatch):
   frames = spoil.clip(12)
   stage = types.SimpleNamespace(beside_weights=0)
   pipe = types.SimpleNamespace(
-    prepare=lambda *args, **options: types.SimpleNamespace(resolution=256),
+    prepare=lambda *args, **options: types.SimpleNamespace(size=256),
     generate=lambda clips, progress: [iter(frames) for _ in clips],
     plan=types.SimpleNamespace(
-      stages={'all': stage}, frames=12, resolution=256, peak=0, weights=0
+      stages={'all': stage},
+      **dict(frames=12, resolution=256, peak=0, weights=0, clips=1),
     ),
     timings={'frames': pipeline.Timing(1.0, 12)},
   )
