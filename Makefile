@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check \
   --progress-bar off --quiet
 PYTEST_FLAGS ?=
+# Processes that share the tests; a file of them stays together.
+WORKERS ?= 2
+PYTEST = $(BIN)/python -m pytest -q -rs -n $(WORKERS) --dist loadfile
 # On Linux the index of torch's CPU builds saves gigabytes of CUDA.
 TORCH_INDEX ?=
 
@@ -55,11 +58,11 @@ demo: $(VENV)/core.stamp
 	  --audio assets/speech.wav --output outputs/demo.mp4
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -q -rs -m 'not slow and not parity and not gpu' \
+	$(PYTEST) -m 'not slow and not parity and not gpu' \
 	  $(PYTEST_FLAGS)
 
 test-all: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -q -rs -m 'not gpu' $(PYTEST_FLAGS)
+	$(PYTEST) -m 'not gpu' $(PYTEST_FLAGS)
 
 $(VENV)/parity.stamp: $(VENV)/dev.stamp
 	@echo 'Installing torch and transformers'
@@ -71,7 +74,7 @@ $(VENV)/parity.stamp: $(VENV)/dev.stamp
 	@touch $@
 
 parity: $(VENV)/parity.stamp
-	$(BIN)/python -m pytest -q -rs -m parity $(PYTEST_FLAGS)
+	$(PYTEST) -m parity $(PYTEST_FLAGS)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

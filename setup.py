@@ -68,6 +68,7 @@ setuptools.setup(
     ],
     'dev': [
       'pytest>=8',
+      'pytest-xdist>=3.6',  # `make test` runs on two processes.
       'ruff>=0.8',
       'pre-commit>=4',
       'soundfile>=0.13',
