@@ -36,6 +36,7 @@ def get_config(variant: str = 'base') -> ConfigDict:
     null_per_frame=False,  # Frames do, as in DAWN's code.
     independent_levels=False,  # A noise level per frame, not per clip.
     clip=5.0,  # Sampling clips latents at these standard deviations.
+    smoothing=0.0,  # Gaussian over time on what was sampled; in frames.
   )
   config.batch_size = 32
   config.optimizer.learning_rate = 2e-4
@@ -56,6 +57,7 @@ def get_config(variant: str = 'base') -> ConfigDict:
     config.loss.mouth_weight = 3.0
     config.loss.opening_weight = 0.3
     config.loss.teacher_forcing = True  # As configs/lmae.py.
+    config.loss.smoothing = 1.5  # Else heads shake; see MODEL_CARD.md.
     config.data.audio_jitter = 0.6
     config.data.max_lag = 4.0  # In frames: sound that is late teaches nothing.
     # An estimate of the pose knows the jaw; then the sound is not listened to.

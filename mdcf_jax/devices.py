@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import pathlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ import jax
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from mdcf_jax import host
 from mdcf_jax.errors import InputError
 
 DTYPES = 'float32', 'bfloat16'
@@ -68,12 +68,9 @@ class Devices:
       return stats['bytes_limit'] - stats.get('bytes_in_use', 0)
     if jax.default_backend() != 'cpu':
       return None
-    try:
-      lines = pathlib.Path('/proc/meminfo').read_text().splitlines()
-      amounts = dict(line.split(':') for line in lines)
-      free = int(amounts['MemAvailable'].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-      return None  # Not Linux.
+    free = host.free_memory()
+    if free is None:
+      return None
     return free // self.count  # Parts of one memory.
 
 

@@ -16,6 +16,11 @@ def _yes_or_no(cell: str) -> bool:
   return dict(yes=True, no=False)[cell.casefold()]
 
 
+def _video_or_none(cell: str) -> str | None:
+  """In a row `none` undoes what holds for all."""
+  return None if cell.casefold() == 'none' else cell
+
+
 # Of `Pipeline.stream`, and what makes it of a cell.
 OPTIONS = dict(
   seed=int,
@@ -27,8 +32,8 @@ OPTIONS = dict(
   crop=str,
   resolution=int,
   face=int,
-  pose_from=str,
-  blink_from=str,
+  pose_from=_video_or_none,
+  blink_from=_video_or_none,
   pose_mode=str,
   paste_back=_yes_or_no,
 )
@@ -140,7 +145,7 @@ def _make_job(path, number, row, defaults):
         f'{path}: line {number}: {name} {row[name]!r} is neither yes nor no'
       ) from error
     table = name in _TABLES and row[name] not in _WORDS
-    if table or name in _VIDEOS:
+    if table or (name in _VIDEOS and options[name]):
       options[name] = str(path.parent / row[name])
   files = {name: str(path.parent / row[name]) for name in FILES}
   return Job(**files, options=options)

@@ -293,8 +293,9 @@ class Pipeline:
   ) -> tuple[Iterator[np.ndarray], ...]:
     """Frames of several videos, whose latents are made together.
 
-    A device that a short clip does not fill does several in the time of one.
-    Each is what it would be by itself, up to rounding.
+    A device that a short clip does not fill does several in the time of one;
+    where they take more memory than is free, fewer are made together. Each is
+    what it would be by itself, up to rounding.
 
     Args:
       clips: of `prepare`, all of one `kind`.
@@ -310,6 +311,10 @@ class Pipeline:
     if len({clip.kind for clip in clips}) != 1:
       raise ValueError('clips that are generated together are of one kind')
     chunks = self._plan(clips)
+    if chunks is None:
+      half = len(clips) // 2
+      parts = clips[:half], clips[half:]
+      return sum((self.generate(part, progress) for part in parts), ())
     report = progress or (lambda *_: None)
 
     @functools.cache
@@ -323,10 +328,11 @@ class Pipeline:
 
     return tuple(frames(i) for i in range(len(clips)))
 
-  def _plan(self, clips: Sequence[Clip]) -> Chunks:
+  def _plan(self, clips: Sequence[Clip]) -> Chunks | None:
     """Compiles all stages, and tells what they take.
 
-    Where memory is short, they do less at a time.
+    Where memory is short, they do less at a time; where that does not help,
+    several clips are too many, and there is no plan for them.
     """
     clip = max(clips, key=lambda clip: clip.frames)
     free, chunks = self.devices.free_memory, Chunks.usual(clip.resolution)
@@ -336,6 +342,8 @@ class Pipeline:
       largest = max(stages, key=lambda name: stages[name].beside_weights)
       smaller = chunks.smaller(largest)
       if smaller is None:
+        if len(clips) > 1:
+          return None
         logger.warning(
           '%d frames of %d x %d may take %.1f GiB more, and %.1f GiB are free',
           *(clip.frames, clip.resolution, clip.resolution),
@@ -406,9 +414,9 @@ class Pipeline:
       states = self._run('diffusion', call, total if first == 0 else 0)
     report('diffusion', options.steps, options.steps)
     _, model_state = split(self.variables['diffusion'])
-    phase = self._stages.phases['diffusion']
+    finish = jax.jit(self._stages.phases['diffusion'].finish)
     latents = (
-      phase.finish(model_state, state, known['opened'])
+      finish(model_state, state, known['frame_mask'], known['opened'])
       for state, (_, known, _) in zip(states, given)
     )
     return [

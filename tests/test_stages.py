@@ -88,6 +88,23 @@ def test_less_is_done_at_a_time_where_memory_is_short(
   assert close(frames, expected)
 
 
+def test_fewer_are_made_together_where_memory_is_short(
+  tiny_weights, pipe, monkeypatch
+):
+  monkeypatch.setattr(stages.Chunks, 'smaller', lambda self, stage: None)
+  options = dict(steps=1, pose='still', blink='none')
+  clips = [pipe.prepare(PORTRAIT, sound(12), seed=i, **options) for i in (0, 1)]
+  expected = [list(frames) for frames in pipe.generate(clips)]
+  assert pipe.plan.clips == 2
+  free = pipe.plan.beside_weights - 1
+  monkeypatch.setattr(Devices, 'free_memory', free)
+  short = Pipeline.from_pretrained(tiny_weights)
+  videos = short.generate(clips)
+  assert short.plan.clips == 1 and short.plan.beside_weights <= free
+  for frames, same in zip(videos, expected, strict=True):
+    assert close(np.stack(list(frames)), np.stack(same))
+
+
 def test_smaller_chunks_end():
   chunks, halved = stages.Chunks(8, 2**14), 0
   while smaller := chunks.smaller('frames') or chunks.smaller('diffusion'):

@@ -143,6 +143,8 @@ def run(args: argparse.Namespace) -> int:
   missing = [name for name in jobs.FILES if name not in given]
   if missing:
     raise InputError(f'--{missing[0]} is missing (or --manifest, for many)')
+  if args.pose_mode != 'relative' and not (args.pose_from or args.blink_from):
+    raise InputError('--pose-mode is of --pose-from and --blink-from')
   job = jobs.Job(args.image, args.audio, args.output, options)
   read = _read(open_pipeline, job)
   (error,) = make(open_pipeline(), [read])

@@ -32,13 +32,15 @@ def options(args: argparse.Namespace) -> dict[str, Any]:
   """Keywords of `VideoWriter` for the flags.
 
   Raises:
-    InputError: --no-mark without --research, half of a certificate, or one
-      that cannot be used.
+    InputError: --no-mark or --research without the other, half of a
+      certificate, or one that cannot be used.
   """
   if args.no_mark and not args.research:
     raise InputError(
       '--no-mark is for research: say --research as well, or leave the mark in'
     )
+  if args.research and not args.no_mark:
+    raise InputError('--research is of --no-mark: the mark stays in without')
   if (args.certificate is None) != (args.private_key is None):
     raise InputError('--certificate and --private-key come together')
   sign = True

@@ -22,7 +22,7 @@ from mdcf_jax.models.denoiser import OPENING_MAX, Denoiser
 from mdcf_jax.models.fde import FDE
 from mdcf_jax.models.layers import draw_params
 from mdcf_jax.models.lmae import LMAE, Identity, build_lmae, sample_posterior
-from mdcf_jax.ops import losses, noise_schedule, objectives, sampling
+from mdcf_jax.ops import losses, noise_schedule, objectives, sampling, smoothing
 from mdcf_jax.phases import computation, denoising, guides, latent_space, mouths
 
 
@@ -52,6 +52,9 @@ class DiffusionPhase:
       without them then has neighbours with them.
     independent_levels: draw a noise level for every frame, not every clip.
     clip: standard deviations at which sampling clips clean latents.
+    smoothing: deviation in frames of a Gaussian over what was sampled. Labels
+      are draws of a posterior (equation 4) whose noise is white in time, and
+      learnt like all that is in them; a face that has it shakes.
   """
 
   fde: FDE
@@ -68,6 +71,7 @@ class DiffusionPhase:
   null_per_frame: bool = False
   independent_levels: bool = False
   clip: float = 5.0
+  smoothing: float = 0.0
 
   name: ClassVar[str] = 'diffusion'
   frozen_names: ClassVar[tuple[str, ...]] = ('fde', 'lmae')
@@ -221,7 +225,8 @@ class DiffusionPhase:
     shapes = options['source_features'], options['frame_mask']
     state = self.start(*shapes, rng)
     state = self.advance(params, state, rng, **options)
-    return self.finish(model_state, state, options.get('opened'))
+    known = {k: options[k] for k in ('frame_mask', 'opened') if k in options}
+    return self.finish(model_state, state, **known)
 
   def speak(
     self, params: Any, model_state: dict, frozen: dict, batch: dict
@@ -335,14 +340,18 @@ class DiffusionPhase:
     self,
     model_state: dict,
     state: sampling.State,
+    frame_mask: jax.Array,
     opened: jax.Array | None = None,
   ) -> jax.Array:
     """Latents `[B, T, h, w, C]` in the LMAE's units, after the last step.
 
-    `opened` is that of `advance`.
+    `frame_mask` and `opened` are those of `advance`. What is heard comes after
+    the smoothing: lips are quick.
     """
     stats = model_state['latent_stats']
-    x0 = state.xt if opened is None else state.xt + opened
+    x0 = smoothing.over_time(state.xt, frame_mask, self.smoothing)
+    if opened is not None:
+      x0 += opened
     return x0 * stats['std'] + stats['mean']
 
   def predict(self, params, model_state, frozen, batch, rng) -> dict:

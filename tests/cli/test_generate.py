@@ -403,6 +403,12 @@ def test_bad_weights_are_told_once(files, tmp_path, capfd):
     (['--manifest=jobs.csv'], 'not a readable CSV'),
     (['--manifest=jobs.csv', '--batch=0'], '--batch 0 is less than 1'),
     (['--image=a.png', '--batch=2'], '--batch is for the videos'),
+    (['--image=a.png', '--research'], '--research is of --no-mark'),
+    (
+      [f'--{name}=a' for name in ('image', 'audio', 'output')]
+      + ['--pose-mode=absolute'],
+      '--pose-mode is of --pose-from and --blink-from',
+    ),
     (['--manifest=jobs.csv', '--interrupted=keep'], 'is for one video'),
   ],
 )

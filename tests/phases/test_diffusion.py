@@ -14,7 +14,7 @@ from flax import linen as nn
 from mdcf_jax.data import records
 from mdcf_jax.errors import InputError
 from mdcf_jax.models import denoiser
-from mdcf_jax.ops import noise_schedule, objectives
+from mdcf_jax.ops import noise_schedule, objectives, sampling, smoothing
 from mdcf_jax.phases import denoising, diffusion
 from mdcf_jax.training import latents
 
@@ -463,6 +463,22 @@ def test_a_bucketed_sample_equals_the_exact_length(options):
   assert exact.shape == (1, LENGTH, 4, 4, 4) and np.isfinite(exact).all()
   # Sums are taken in another order; z has a deviation of about 1.
   np.testing.assert_allclose(longer[:, :LENGTH], exact, rtol=1e-3, atol=1e-3)
+
+
+def test_what_was_sampled_is_smoothed_but_not_what_is_heard():
+  phase = dataclasses.replace(make_phase(opening=True), smoothing=1.0)
+  stats = dict(mean=jnp.full(4, 5.0), std=jnp.full(4, 3.0))
+  mask = jnp.ones((1, LENGTH)).at[:, -2:].set(0)
+  x, opened = jax.random.normal(jax.random.key(0), (2, 1, LENGTH, 4, 4, 4))
+  state = sampling.start(x)
+  finish = jax.jit(functools.partial(phase.finish, {'latent_stats': stats}))
+  smooth = smoothing.over_time(x, mask, 1.0)
+  assert np.std(smooth[:, :-2]) < 0.7 * np.std(x[:, :-2])
+  found = finish(state, mask, opened)
+  np.testing.assert_allclose(found, (smooth + opened) * 3 + 5, atol=1e-5)
+  np.testing.assert_allclose(finish(state, mask), smooth * 3 + 5, atol=1e-5)
+  rough = make_phase(opening=True).finish({'latent_stats': stats}, state, mask)
+  np.testing.assert_allclose(rough, x * 3 + 5, atol=1e-5)
 
 
 class Knowing(nn.Module):
