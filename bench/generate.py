@@ -126,6 +126,7 @@ def measure(args: argparse.Namespace, mode: str, frames: int) -> dict[str, Any]:
     name: found.often[name] * found.seconds(name, args.calls)
     for name in found.calls
   }
+  seconds['diffusion'] += seconds.pop('latents')  # What follows the last step.
   most = max(x.beside_weights for x in planned.values())
   return dict(
     mode=mode,

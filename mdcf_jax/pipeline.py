@@ -36,7 +36,6 @@ from mdcf_jax.stages import (
   Plan,
   Stages,
   num_bytes,
-  split,
 )
 from mdcf_jax.timing import Timing, timed
 
@@ -413,12 +412,10 @@ class Pipeline:
       )
       states = self._run('diffusion', call, total if first == 0 else 0)
     report('diffusion', options.steps, options.steps)
-    _, model_state = split(self.variables['diffusion'])
-    finish = jax.jit(self._stages.phases['diffusion'].finish)
-    latents = (
-      finish(model_state, state, known['frame_mask'], known['opened'])
-      for state, (_, known, _) in zip(states, given)
-    )
+    latents = []
+    for state, (_, known, _) in zip(states, given):
+      call = self._stages.latents(self.variables, known, state)
+      latents.append(self._run('latents', call, 0))
     return [
       (x, np.asarray(z)[0, : clip.frames])
       for x, z, clip in zip(features, latents, clips)

@@ -1,6 +1,7 @@
 """The programs of a generation, compiled before they run.
 
-Motion, source, speech, diffusion and frames: one pure function of arrays each.
+Motion, source, speech, diffusion, its latents and frames: one pure function of
+arrays each.
 All shapes follow from the number of frames and the resolution, so everything is
 compiled at once, and the memory that it will take is known before it starts.
 """
@@ -215,6 +216,7 @@ class Stages:
       options,
       chunks,
     )
+    calls['latents'] = self.latents(variables, known, state)
     frames = chunks.frames * self.devices.count
     z = struct((frames, *state.xt.shape[2:]), jnp.float32)
     calls['frames'] = self.decode(variables, features, z)
@@ -267,6 +269,13 @@ class Stages:
       (*dataclasses.astuple(options), chunks.positions),
       results,
     )
+
+  def latents(self, variables, known, state) -> Call:
+    """Latents `[1, T, h, w, C]` of the state after the last step."""
+    known = {name: known[name] for name in ('frame_mask', 'opened')}
+    known, state = self._by_frame(known), self._by_frame(state)
+    _, model_state = split(variables['diffusion'])
+    return Call(self._finish, (model_state, state, known), 1)
 
   def decode(self, variables, features, z) -> Call:
     """Frames `[N, R, R, 3]` uint8 of latents `[N, h, w, C]`."""
@@ -346,6 +355,9 @@ class Stages:
     states = jax.vmap(advance)(*clips)
     count = len(jax.tree.leaves(states)[0])
     return [jax.tree.map(operator.itemgetter(i), states) for i in range(count)]
+
+  def _finish(self, model_state, state, known):
+    return self.phases['diffusion'].finish(model_state, state, **known)
 
   def _decode(self, lmae, fde, features, z):
     phase = self.phases['diffusion']

@@ -29,7 +29,7 @@ def test_nothing_is_compiled_while_it_runs(pipe):
   frames = pipe.stream(PORTRAIT, sound(12), steps=2)
   compiled, plan = set(pipe._stages.compiled), pipe.plan
   assert (plan.frames, plan.resolution) == (12, 64)
-  names = {'motion', 'encode', 'diffusion', 'frames'}
+  names = {'motion', 'encode', 'diffusion', 'latents', 'frames'}
   assert {name for name, _ in compiled} == set(plan.stages) == names
   assert len(list(frames)) == 12
   assert set(pipe._stages.compiled) == compiled
