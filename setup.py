@@ -15,6 +15,7 @@ setuptools.setup(
     'mdcf_jax': [
       'bundled/*',
       *('pages/*.css', 'prepare/report/*.html'),
+      *('app/*.css', 'app/examples/*'),
       *(f'{page}/*.{kind}' for page in ('report', 'study') for kind in _KINDS),
     ]
   },
@@ -45,6 +46,7 @@ setuptools.setup(
       # two of them break each other.
       'opencv-contrib-python>=4.10',
     ],
+    'app': ['gradio>=6.7'],  # `mdcf app` alone.
     'plot': ['matplotlib>=3.9'],  # `mdcf plot` alone.
     # Signed C2PA manifests; the mark and the metadata need neither.
     'provenance': ['c2pa-python>=0.38', 'cryptography>=45'],
@@ -73,6 +75,9 @@ setuptools.setup(
       'pre-commit>=4',
       'soundfile>=0.13',
       'matplotlib>=3.9',  # Of the extra `plot`, which is tested.
+      'gradio>=6.7',  # Of the extra `app`, which is tested.
+      # Drives the Chromium that is there; without one its tests are skipped.
+      'playwright>=1.50',
       'c2pa-python>=0.38',  # Of the extra `provenance`, which is tested.
       'cryptography>=45',
     ],

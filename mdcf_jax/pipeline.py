@@ -46,6 +46,7 @@ NAMES = packed.NAMES
 
 # Called with (stage, done, total): 'diffusion' in steps, 'frames' in frames.
 Progress = Callable[[str, int, int], None]
+LatentsSeen = Callable[[int, np.ndarray], None]
 
 
 class Pipeline:
@@ -90,6 +91,7 @@ class Pipeline:
     )
     # What stages take, by kinds of clips and how much is done at a time.
     self._memory: dict[tuple, dict[str, Any]] = {}
+    self._dynamics: Any = None
 
   @classmethod
   def from_pretrained(
@@ -288,7 +290,10 @@ class Pipeline:
     )
 
   def generate(
-    self, clips: Sequence[Clip], progress: Progress | None = None
+    self,
+    clips: Sequence[Clip],
+    progress: Progress | None = None,
+    latents_seen: LatentsSeen | None = None,
   ) -> tuple[Iterator[np.ndarray], ...]:
     """Frames of several videos, whose latents are made together.
 
@@ -299,6 +304,8 @@ class Pipeline:
     Args:
       clips: of `prepare`, all of one `kind`.
       progress: called with (stage, done, total).
+      latents_seen: called with (index of a clip, its latents `[N, h, w, C]`)
+        before its first frame; `dynamics` says how they move.
 
     Returns:
       For each clip an iterator of its frames; all is compiled. The first frame
@@ -322,10 +329,28 @@ class Pipeline:
 
     def frames(i: int) -> Iterator[np.ndarray]:
       features, z = latents()[i]
+      if latents_seen is not None:
+        latents_seen(i, z)
       for frame in self._decode(features, z, chunks, report):
         yield self._paste(clips[i].paste, frame)
 
     return tuple(frames(i) for i in range(len(clips)))
+
+  def dynamics(self, z: np.ndarray) -> np.ndarray:
+    """Flow (x, y) in [-1, 1] of the picture and occlusion of latents.
+
+    Args:
+      z: `[N, h, w, C]`, of `generate`.
+
+    Returns:
+      `[N, R/4, R/4, 3]`, as `LMAE.decode`.
+    """
+    if self._dynamics is None:
+      lmae = self.lmae
+      self._dynamics = jax.jit(
+        lambda variables, z: lmae.apply(variables, z, method='decode')
+      )
+    return np.asarray(self._dynamics(self.variables.get('lmae', {}), z))
 
   def _plan(self, clips: Sequence[Clip]) -> Chunks | None:
     """Compiles all stages, and tells what they take.

@@ -45,6 +45,10 @@ ALLOWED = {
   'timing': (),
   'pipeline': None,
   'reenact': None,
+  'app': (
+    *('app', 'pipeline', 'inputs', 'media', 'models', 'phases', 'visualize'),
+    'errors',
+  ),
   'cli': None,
 }
 FORBIDDEN = {'torch', 'tensorflow', 'configs'}

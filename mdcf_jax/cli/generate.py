@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
   @functools.cache
   def open_pipeline():
     """When it is needed, and one for all: it loads and compiles once."""
-    _keep_programs()
+    keep_programs()
     from mdcf_jax.pipeline import Pipeline
 
     dtype = None if args.dtype == 'auto' else args.dtype
@@ -325,7 +325,7 @@ class Bars:
       self._bar.close()
 
 
-def _keep_programs() -> None:
+def keep_programs() -> None:
   """Lets jax keep compiled programs in the user's cache, unless it does."""
   import jax
 

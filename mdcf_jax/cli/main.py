@@ -19,6 +19,7 @@ from mdcf_jax.errors import InputError
 # What each command does, so that `mdcf --help` imports none of them.
 COMMANDS = {
   'generate': 'portrait and recording to a talking-head video',
+  'app': 'a web page that makes videos, on this machine',
   'reconstruct': 'a clip through the auto-encoders, beside the original',
   'reenact': 'a portrait that moves as the face of a video does',
   'faces': 'faces of a picture, numbered, and the crop of each',

@@ -46,9 +46,16 @@ def read_audio(
   return waveform
 
 
-def read_samples(path: str | os.PathLike) -> tuple[np.ndarray, int]:
-  """Reads the sound as it is: `[samples, channels]` float32, and its rate."""
-  piece = _decode(path, sound.Stretch())
+def read_samples(
+  path: str | os.PathLike, *, end: float | None = None
+) -> tuple[np.ndarray, int]:
+  """Reads the sound as it is: `[samples, channels]` float32, and its rate.
+
+  Args:
+    path: any file that FFmpeg reads.
+    end: seconds after which there is little more; None for the whole.
+  """
+  piece = _decode(path, sound.Stretch(end=end))
   return piece.samples, piece.rate
 
 

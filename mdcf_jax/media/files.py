@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Iterable
 
 from mdcf_jax.errors import InputError
 
@@ -24,17 +25,24 @@ def check_file(path: str | os.PathLike) -> pathlib.Path:
   return path
 
 
-def open_media(path: pathlib.Path):
-  """Opens `path` with PyAV; InputError when FFmpeg does not know it."""
+def open_media(path: pathlib.Path, formats: Iterable[str] = ()):
+  """Opens `path` with PyAV; InputError when FFmpeg does not know it.
+
+  Args:
+    path: of the file.
+    formats: FFmpeg's names of the containers that may be opened; none for all,
+      play lists that name other files among them.
+  """
   import av
 
+  # Play lists may name files, but never an address in the network.
+  options = {'protocol_whitelist': 'file'}
+  if formats:
+    options['format_whitelist'] = ','.join(formats)
   try:
     # An absolute path is never taken for a protocol such as `a:b`.
-    # Play lists may name files, but never an address in the network.
     return av.open(
-      os.path.abspath(path),
-      metadata_errors='replace',
-      options={'protocol_whitelist': 'file'},
+      os.path.abspath(path), metadata_errors='replace', options=options
     )
   except (av.error.FFmpegError, OSError, ValueError) as error:
     reason = getattr(error, 'strerror', None) or error

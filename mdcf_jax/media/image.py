@@ -4,7 +4,7 @@ import logging
 import os
 import pathlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -26,16 +26,25 @@ _MODES_WITH_ALPHA = ('RGBA', 'LA', 'PA', 'RGBa', 'La')
 Box = tuple[float, float, float, float]
 
 
-def read_image(path: str | os.PathLike) -> np.ndarray:
+def read_image(
+  path: str | os.PathLike,
+  formats: Sequence[str] | None = None,
+  max_pixels: int = MAX_PIXELS,
+) -> np.ndarray:
   """Reads a picture as `[H, W, 3]` uint8 RGB.
 
   The camera's orientation is applied; transparency is laid over white; of an
   animation the first frame is taken; 16-bit, palette, grey and CMYK pictures
   are converted.
 
+  Args:
+    path: of the file.
+    formats: Pillow's names of those that may be opened; None for all.
+    max_pixels: in all; the size is looked at before anything is decoded.
+
   Raises:
     InputError: the file is missing, is not a picture, breaks off, is smaller
-      than 16 pixels on a side, or has more than 120 million pixels.
+      than 16 pixels on a side, or has too many pixels.
   """
   from PIL import Image
 
@@ -44,15 +53,15 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     with warnings.catch_warnings():
       # We have our own limit, below.
       warnings.simplefilter('ignore', Image.DecompressionBombWarning)
-      with Image.open(path) as image:
-        _check_size(path, *image.size)
+      with Image.open(path, formats=formats) as image:
+        _check_size(path, *image.size, max_pixels)
         image.load()
         return _to_rgb(image)
   except InputError:
     raise
   except Image.DecompressionBombError as error:
     raise InputError(
-      f'{path}: the picture has more than {MAX_PIXELS:,} pixels'
+      f'{path}: the picture has more than {max_pixels:,} pixels'
     ) from error
   except Image.UnidentifiedImageError as error:
     raise InputError(f'{path}: not a picture that can be read') from error
@@ -193,10 +202,15 @@ def parse_crop(text: str) -> str | tuple[int, int, int, int]:
   return x, y, w, h
 
 
-def _check_size(path: pathlib.Path | str, width: int, height: int) -> None:
-  if width * height > MAX_PIXELS:
+def _check_size(
+  path: pathlib.Path | str,
+  width: int,
+  height: int,
+  max_pixels: int = MAX_PIXELS,
+) -> None:
+  if width * height > max_pixels:
     raise InputError(
-      f'{path}: {width} x {height} is more than {MAX_PIXELS:,} pixels'
+      f'{path}: {width} x {height} is more than {max_pixels:,} pixels'
     )
   if min(width, height) < MIN_SIDE:
     raise InputError(
