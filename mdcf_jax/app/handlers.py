@@ -33,12 +33,13 @@ class Handlers:
   def __init__(self, studio: Studio, page: Any):
     self._studio, self._page = studio, page
 
-  def give_picture(self, path: str | None, request: gr.Request) -> dict:
+  def give_picture(self, sent: Any, request: gr.Request) -> dict:
     """Takes the portrait; shows it as it was written anew."""
-    if path is None:
+    if sent is None:
       return self.clear_picture(request)
     with _said():
-      return self._pictured(self._studio.give_picture(_key(request), path))
+      visit = self._studio.give_picture(_key(request), _path(sent))
+      return self._pictured(visit)
 
   def example_picture(self, request: gr.Request) -> dict:
     with _said():
@@ -80,13 +81,13 @@ class Handlers:
         visit.own = own
       return self._framing(visit)
 
-  def give_sound(self, path: str | None, request: gr.Request):
+  def give_sound(self, sent: Any, request: gr.Request):
     """Takes the recording."""
-    if path is None:
+    if sent is None:
       self.clear_sound(request)
       return gr.skip()
     with _said():
-      return str(self._studio.give_sound(_key(request), path)[1])
+      return str(self._studio.give_sound(_key(request), _path(sent))[1])
 
   def example_sound(self, request: gr.Request) -> str:
     with _said():
@@ -96,13 +97,13 @@ class Handlers:
     with _said():
       self._studio.store.visit(_key(request)).sound = None
 
-  def give_motion(self, path: str | None, request: gr.Request):
+  def give_motion(self, sent: Any, request: gr.Request):
     """Takes the video to move by."""
     with _said():
-      if path is None:
+      if sent is None:
         self._studio.store.visit(_key(request)).motion = None
         return gr.skip()
-      return str(self._studio.give_motion(_key(request), path)[1])
+      return str(self._studio.give_motion(_key(request), _path(sent))[1])
 
   def show_driver(self, head: str, eyes: str) -> dict:
     return gr.update(visible=VIDEO in (head, eyes))
@@ -174,7 +175,7 @@ class Handlers:
     except GeneratorExit:  # The page was closed.
       job.cancel()
       raise
-    yield self._ended(visit, job, settings)
+    yield self._ended(visit, job)
 
   def stop(self, request: gr.Request) -> None:
     with _said():
@@ -199,7 +200,7 @@ class Handlers:
     """Ends a visit: its page was closed."""
     self._studio.store.end(_key(request))
 
-  def _ended(self, visit: Visit, job: work.Job, settings: Settings) -> dict:
+  def _ended(self, visit: Visit, job: work.Job) -> dict:
     page, now = self._page, job.snapshot()
     if not job.ended or job.cancelled:
       now = work.Snapshot(work.STOPPED)
@@ -212,14 +213,11 @@ class Handlers:
       page.results: gr.update(visible=bool(visit.made)),
     }
     if now.stage == work.DONE:
-      made = self._studio.finish(visit, job, settings)
-      shown |= self._players(made) | {page.estimate: now.estimate}
-    elif visit.made:
+      shown[page.estimate] = now.estimate
+    if visit.made:
       made = visit.made[0]
       shown |= self._players(made)
-    if visit.made:
       choices = [(made.title, made.folder.name) for made in visit.made]
-      shown[page.results] = gr.update(visible=True)
       shown[page.history] = gr.update(choices=choices, value=made.folder.name)
     return shown
 
@@ -272,3 +270,8 @@ def _key(request: gr.Request) -> str:
   if not request.session_hash:
     raise InputError('this page was not opened in a browser')
   return request.session_hash
+
+
+def _path(sent: Any) -> Any:
+  """The path that a browser names; `uploads.check` decides about it."""
+  return sent.get('path') if isinstance(sent, dict) else None

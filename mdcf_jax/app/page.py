@@ -27,16 +27,6 @@ _EYES = [
 ]
 
 
-class Portrait(gr.Image):
-  """Leaves what was uploaded to `uploads`, which opens few formats."""
-
-  is_template = True  # The browser draws it as its parent.
-
-  def preprocess(self, payload):
-    """The path of what was uploaded."""
-    return payload and payload.path
-
-
 def theme() -> gr.themes.ThemeClass:
   """Fonts of the system, so that none is fetched."""
   fonts = ['system-ui', '-apple-system', 'Segoe UI', 'Roboto', 'sans-serif']
@@ -73,7 +63,7 @@ class Page:
     )
 
   def _add_portrait(self) -> None:
-    self.portrait = Portrait(
+    self.portrait = gr.Image(
       label='Portrait',
       sources=['upload', 'webcam', 'clipboard'],
       type='filepath',
@@ -218,17 +208,19 @@ class Page:
   def _connect(self, do: Handlers) -> None:
     quiet = dict(api_visibility='private', show_progress='hidden')
     shown = dict(api_visibility='private', show_progress='minimal')
+    # As it was sent: gradio would open it, with whatever can.
+    raw = dict(**shown, preprocess=False)
     framed = [self.portrait, self.cropping, *self.framing]
-    self.portrait.input(do.give_picture, self.portrait, framed, **shown)
+    self.portrait.input(do.give_picture, self.portrait, framed, **raw)
     self.portrait.clear(do.clear_picture, None, framed, **quiet)
     self.example_portrait.click(do.example_picture, None, framed, **shown)
     self.choice.input(do.choose, self.choice, self.framing, **quiet)
     self.side.release(do.resize, self.side, self.framing, **quiet)
     self.preview.select(do.point, None, self.framing, **quiet)
-    self.voice.input(do.give_sound, self.voice, self.voice, **shown)
+    self.voice.input(do.give_sound, self.voice, self.voice, **raw)
     self.voice.clear(do.clear_sound, None, None, **quiet)
     self.example_voice.click(do.example_sound, None, self.voice, **shown)
-    self.driver.input(do.give_motion, self.driver, self.driver, **shown)
+    self.driver.input(do.give_motion, self.driver, self.driver, **raw)
     moves = [self.head, self.eyes]
     for option in moves:
       option.input(do.show_driver, moves, self.driver, **quiet)

@@ -146,6 +146,10 @@ class Studio:
     if visit.job is not None and not visit.job.ended:
       raise InputError('your video before is not finished: wait, or stop it')
     order = self.order(visit, settings)
+    # By the work itself, as the browser may have lost its connection.
+    order = dataclasses.replace(
+      order, done=lambda: self._finish(visit, order, settings)
+    )
     try:
       visit.job = self.workshop.start(order)
     except InputError:
@@ -165,31 +169,6 @@ class Studio:
     job = self.store.visit(key).job
     if job is not None:
       job.cancel()
-
-  def finish(self, visit: Visit, job: Job, settings: Settings) -> Made:
-    """Puts a finished video into the history."""
-    folder = job.order.folder
-    samples, rate = job.order.sound
-    beside = folder / MOTION_NAME
-    number = 1 + max((made.number for made in visit.made), default=0)
-    title = ', '.join(
-      (
-        f'{number}: {len(samples) / rate:.1f} s',
-        f'seed {settings.seed}',
-        f'{settings.steps} steps',
-        *(['head still'] if settings.head == STILL else []),
-        *(['head as in the video'] if settings.head == VIDEO else []),
-      )
-    )
-    made = Made(
-      *(number, title, folder, folder / VIDEO_NAME),
-      beside if beside.exists() else None,
-    )
-    visit.made.insert(0, made)
-    for old in visit.made[self.limits.videos :]:
-      shutil.rmtree(old.folder, ignore_errors=True)
-    del visit.made[self.limits.videos :]
-    return made
 
   def _set_picture(self, visit: Visit, path: pathlib.Path) -> Visit:
     with _named(path, 'the picture'):
@@ -232,6 +211,29 @@ class Studio:
       else:
         raise InputError('there is no such motion')
     return options
+
+  def _finish(self, visit: Visit, order: Order, settings: Settings) -> None:
+    """Puts a finished video into the history."""
+    folder, (samples, rate) = order.folder, order.sound
+    beside = folder / MOTION_NAME
+    number = 1 + max((made.number for made in visit.made), default=0)
+    title = ', '.join(
+      (
+        f'{number}: {len(samples) / rate:.1f} s',
+        f'seed {settings.seed}',
+        f'{settings.steps} steps',
+        *(['head still'] if settings.head == STILL else []),
+        *(['head as in the video'] if settings.head == VIDEO else []),
+      )
+    )
+    made = Made(
+      *(number, title, folder, folder / VIDEO_NAME),
+      beside if beside.exists() else None,
+    )
+    visit.made.insert(0, made)
+    for old in visit.made[self.limits.videos :]:
+      shutil.rmtree(old.folder, ignore_errors=True)
+    del visit.made[self.limits.videos :]
 
 
 class _named:

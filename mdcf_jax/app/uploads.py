@@ -19,7 +19,7 @@ from mdcf_jax.media.writer import VideoWriter
 
 # Names of Pillow and of FFmpeg. No play lists, which name other files, and no
 # formats whose decoders run programs.
-PICTURES = 'PNG', 'JPEG', 'WEBP', 'BMP', 'GIF', 'TIFF', 'AVIF', 'MPO'
+PICTURES = 'PNG', 'JPEG', 'WEBP', 'BMP', 'GIF', 'TIFF', 'AVIF'
 SOUNDS = (
   *('wav', 'mp3', 'ogg', 'flac', 'aac', 'mov', 'matroska', 'aiff', 'caf'),
   *('avi', 'amr'),
@@ -63,7 +63,9 @@ def read_picture(path: pathlib.Path, limits: Limits) -> np.ndarray:
   """
   from PIL import Image
 
-  picture = image.read_image(path, PICTURES, limits.pixels)
+  Image.init()  # Not every build of Pillow has all.
+  formats = [name for name in PICTURES if name in Image.OPEN]
+  picture = image.read_image(path, formats, limits.pixels)
   scale = limits.side / max(picture.shape[:2])
   if scale >= 1:
     return picture

@@ -9,7 +9,7 @@ import pathlib
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,7 @@ class Order:
     options: further keywords of `Pipeline.prepare`.
     folder: of its own, for the results; None: find out what it takes.
     motion: whether to write a video beside its motion as well.
+    done: called when the results are whole.
   """
 
   picture: np.ndarray
@@ -54,6 +55,7 @@ class Order:
   options: dict[str, Any]
   folder: pathlib.Path | None = None
   motion: bool = True
+  done: Callable[[], None] = lambda: None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,6 +192,7 @@ class Job:
     try:
       with self._workshop.turn(self):
         self._make()
+      self.order.done()
       end = dict(stage=DONE)
     except Stopped:
       pass

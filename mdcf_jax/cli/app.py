@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   add(
     '--resolution',
     type=int,
-    help='pixels of a side that are offered first; by default those trained for',
+    help='pixels of a side, offered first; by default those trained for',
   )
   add(
     '--max-seconds',
