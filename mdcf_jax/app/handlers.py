@@ -22,9 +22,7 @@ def _said() -> Iterator[None]:
   try:
     yield
   except InputError as error:
-    raise gr.Error(
-      words.plain(error), title='That did not work', print_exception=False
-    ) from error
+    raise gr.Error(words.plain(error), print_exception=False) from error
 
 
 class Handlers:

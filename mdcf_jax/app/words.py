@@ -20,6 +20,8 @@ def plain(error: Exception | str, names: Mapping | None = None) -> str:
   text = ' '.join(str(error).replace('\0', ' ').split())
   for path, name in (names or {}).items():
     text = text.replace(os.fspath(path), name)
+    if text.startswith(f'{name}: the '):
+      text = text.removeprefix(f'{name}: ')
   text = _PATH.sub('a file', _ADVICE.sub('', text))[:_MOST]
   return text[:1].upper() + text[1:]
 

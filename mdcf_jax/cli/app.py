@@ -87,5 +87,10 @@ def run(args: argparse.Namespace) -> int:
   ) as (address, _):
     sys.stdout.write(f'{address}\n(Ctrl-C ends it)\n')
     sys.stdout.flush()
-    threading.Event().wait()
+    _wait()
   return 0
+
+
+def _wait() -> None:
+  """Until Ctrl-C, or SIGTERM."""
+  threading.Event().wait()

@@ -6,7 +6,7 @@ from mdcf_jax.app.limits import Limits
 from tests.app.fake_pipe import FakePipe
 
 LIMITS = Limits(
-  file_bytes=2**20, seconds=2.0, waiting=2, videos=2, visits=8, resolution=128
+  file_bytes=2**20, seconds=3.0, waiting=2, videos=2, visits=8, resolution=128
 )
 
 

@@ -31,7 +31,9 @@ class FakePipe:
     self.go.set()
     self.given, self.error, self.free = [], None, 4 * 2**30
     memory = stages.Memory(2**20, 2**20, 2**30, 2**20)
-    self.plan = stages.Plan(10, SIDE, 2**20, dict(diffusion=memory, encode=memory))
+    self.plan = stages.Plan(
+      10, SIDE, 2**20, dict(diffusion=memory, encode=memory)
+    )
 
   @property
   def devices(self):

@@ -14,7 +14,7 @@ pytest.importorskip('gradio', reason="no gradio (pip install '.[app]')")
 
 from mdcf_jax.app import server  # noqa: E402
 from mdcf_jax.app.framing import OWN, WHOLE  # noqa: E402
-from mdcf_jax.app.studio import Settings  # noqa: E402
+from mdcf_jax.app.studio import Settings, Studio  # noqa: E402
 from mdcf_jax.errors import InputError  # noqa: E402
 from mdcf_jax.media import face_search  # noqa: E402
 from tests.app import samples  # noqa: E402
@@ -161,9 +161,9 @@ def test_bad_files_are_told_in_one_line(served, visitor, event, name, content):
 
 
 def test_a_long_recording_is_refused(visitor, tmp_path):
-  path = samples.write_sound(tmp_path / 'a.wav', 3.0)
+  path = samples.write_sound(tmp_path / 'a.wav', 4.0)
   given = visitor.given('a.wav', path.read_bytes())
-  assert 'longer than 2 s' in visitor.error('give_sound', given)
+  assert 'longer than 3 s' in visitor.error('give_sound', given)
 
 
 @pytest.mark.parametrize('event', ['give_picture', 'give_sound', 'give_motion'])
@@ -327,6 +327,26 @@ def test_who_leaves_stops_the_work(served, pipe, wav):
   eventually(lambda: not visit.folder.exists())
   assert not served[1].workshop.busy
   pipe.go.set()
+
+
+def test_a_resolution_that_the_weights_do_not_make(served):
+  store, workshop = served[1].store, served[1].workshop
+  with pytest.raises(InputError, match='--resolution 100'):
+    Studio(store, workshop, 100)
+  assert Studio(store, workshop, 256).resolutions[-1] == 256
+
+
+def test_what_the_environment_says_of_gradio_does_not_count(
+  tmp_path, monkeypatch
+):
+  """GRADIO_SHARE or GRADIO_SERVER_NAME would open the page to others."""
+  monkeypatch.setenv('GRADIO_SHARE', 'True')
+  monkeypatch.setenv('GRADIO_SERVER_NAME', '0.0.0.0')
+  monkeypatch.setenv('GRADIO_ALLOWED_PATHS', '/')
+  with server._environment(tmp_path):
+    found = {k for k in os.environ if k.startswith('GRADIO_')}
+    assert found == {'GRADIO_TEMP_DIR', 'GRADIO_ANALYTICS_ENABLED'}
+  assert os.environ['GRADIO_SHARE'] == 'True'
 
 
 def test_a_taken_port_is_told(served):

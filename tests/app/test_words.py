@@ -18,6 +18,7 @@ from mdcf_jax.app.pace import Countdown, Pace
       'The picture: no face found in the picture; give the square around it, '
       'or take the centre',
     ),
+    ('/tmp/x/a.png: the file is empty', 'The file is empty'),
     ('no face 3, it has 1 (mdcf faces shows them)', 'No face 3, it has 1'),
     ('cannot read /home/me/.cache/mdcf_jax/x.task', 'Cannot read a file'),
     ('a\nb\0c', 'A b c'),
