@@ -35,6 +35,11 @@ def theme() -> gr.themes.ThemeClass:
     neutral_hue='slate',
     font=fonts,
     font_mono=['ui-monospace', 'Menlo', 'Consolas', 'monospace'],
+  ).set(  # Grey that can be read.
+    body_text_color_subdued='*neutral_600',
+    body_text_color_subdued_dark='*neutral_300',
+    block_info_text_color='*neutral_600',
+    block_info_text_color_dark='*neutral_300',
   )
 
 
@@ -154,16 +159,15 @@ class Page:
         label='Pixels',
         info=f'The model has learnt {studio.workshop.pipe.resolution}.',
       )
-      with gr.Row():
-        self.seed = gr.Number(
-          value=0,
-          precision=0,
-          minimum=0,
-          label='Seed',
-          info='The same number makes the same video again.',
-          elem_id='seed',
-        )
-        self.dice = gr.Button('Another seed', size='sm', elem_id='dice')
+      self.seed = gr.Number(
+        value=0,
+        precision=0,
+        minimum=0,
+        label='Seed',
+        info='The same number makes the same video again.',
+        elem_id='seed',
+      )
+      self.dice = gr.Button('Another seed', size='sm', elem_id='dice')
       self.paste = gr.Checkbox(
         label='Put the moving face back into the whole picture'
       )

@@ -5,7 +5,6 @@ import sys
 
 import pytest
 
-
 from mdcf_jax.cli import app
 from mdcf_jax.cli.main import main
 from mdcf_jax.pipeline import Pipeline
