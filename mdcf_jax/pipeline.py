@@ -319,8 +319,11 @@ class Pipeline:
     chunks = self._plan(clips)
     if chunks is None:
       half = len(clips) // 2
-      parts = clips[:half], clips[half:]
-      return sum((self.generate(part, progress) for part in parts), ())
+      seen = latents_seen and (lambda i, z: latents_seen(half + i, z))
+      return (
+        *self.generate(clips[:half], progress, latents_seen),
+        *self.generate(clips[half:], progress, seen),
+      )
     report = progress or (lambda *_: None)
 
     @functools.cache

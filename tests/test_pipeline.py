@@ -48,6 +48,19 @@ def video(pipe, portrait) -> clips.Video:
   return pipe(portrait, (speech(0.7), RATE), steps=2)
 
 
+def test_latents_and_how_they_move(pipe, portrait):
+  clip = pipe.prepare(portrait, (speech(0.7), RATE), steps=2)
+  seen = {}
+  (frames,) = pipe.generate([clip], latents_seen=seen.__setitem__)
+  assert not seen  # Nothing is made before it is asked for.
+  count = sum(1 for _ in frames)
+  assert list(seen) == [0] and len(seen[0]) == count == clip.frames
+  dynamics = pipe.dynamics(seen[0])
+  assert dynamics.shape == (count, 16, 16, 3) and np.isfinite(dynamics).all()
+  occlusion = dynamics[..., 2]
+  assert 0 <= occlusion.min() < occlusion.max() <= 1
+
+
 def test_import_is_cheap():
   """jax, flax and media libraries come with the first use."""
   code = 'import sys, mdcf_jax; print(sorted({"jax", "av"} & set(sys.modules)))'
