@@ -55,7 +55,7 @@ def give(visitor, wav):
 
 
 def eventually(condition):
-  end = time.monotonic() + 20
+  end = time.monotonic() + 120  # A loaded machine is slow, not wrong.
   while not condition():
     assert time.monotonic() < end
     time.sleep(0.02)
@@ -272,7 +272,7 @@ def test_two_at_once(served, pipe, wav):
   time.sleep(0.5)  # So that it is shown.
   pipe.go.set()
   for thread in threads:
-    thread.join(30)
+    thread.join(120)
   assert 'one video is before yours' in json.dumps(found[1])
   videos = [
     served[1].store.visit(someone.key).made[0].video for someone in people
@@ -293,7 +293,7 @@ def test_a_visitor_has_one_at_a_time(served, visitor, pipe, wav):
   with pytest.raises(InputError, match='not finished'):
     served[1].start(visitor.key, Settings(*SETTINGS))
   pipe.go.set()
-  thread.join(20)
+  thread.join(120)
 
 
 def test_stop(served, visitor, pipe, wav):
@@ -309,7 +309,7 @@ def test_stop(served, visitor, pipe, wav):
   other = Visitor(served[0])
   other.key = visitor.key
   assert other.join('stop').status_code == 200
-  thread.join(20)
+  thread.join(120)
   assert 'Stopped' in json.dumps(found[-1]) and visit.job.wait(10)
   assert not any(x.is_dir() for x in visit.folder.iterdir())
   pipe.go.set()
@@ -323,7 +323,7 @@ def test_who_leaves_stops_the_work(served, pipe, wav):
   visit = served[1].store.visit(someone.key)
   eventually(lambda: visit.job and visit.job.snapshot().stage == 'frames')
   someone.leave()
-  assert visit.job.wait(20)
+  assert visit.job.wait(120)
   eventually(lambda: not visit.folder.exists())
   assert not served[1].workshop.busy
   pipe.go.set()

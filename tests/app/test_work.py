@@ -17,7 +17,7 @@ from mdcf_jax.pipeline import Pipeline
 from tests.app import samples
 from tests.app.fake_pipe import FakePipe
 
-SECONDS = 20  # Longer than any of these takes.
+SECONDS = 120  # A loaded machine is slow, not wrong.
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ def test_with_a_pipeline(tiny_weights, tmp_path):
   """Random weights, but the way that a true video takes."""
   shop = Workshop(Pipeline.from_pretrained(tiny_weights), Limits())
   job = shop.start(order(tmp_path / 'a', 0.6))
-  assert job.wait(120) and job.snapshot().stage == DONE, job.snapshot()
+  assert job.wait(600) and job.snapshot().stage == DONE, job.snapshot()
   assert '15 frames of 64 × 64' in job.snapshot().estimate
   frames = list(video.iter_frames(tmp_path / 'a' / work.MOTION_NAME))
   assert len(frames) == 15 and frames[0].shape == (64, 128, 3)
