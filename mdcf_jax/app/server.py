@@ -18,7 +18,20 @@ HOST = '127.0.0.1'
 _PORTS = range(7860, 7880)
 _INSTALL = "the page needs gradio: pip install '.[app]'"
 _OLDEST = 6, 7
-CSS = pathlib.Path(__file__).with_name('page.css')
+# Of gradio's `launch`: nothing but the page.
+_SETTINGS = dict(
+  server_name=HOST,
+  prevent_thread_lock=True,
+  quiet=True,
+  css_paths=[pathlib.Path(__file__).with_name('page.css')],
+  footer_links=[],
+  run_history=False,
+  enable_monitoring=False,
+  ssr_mode=False,
+  mcp_server=False,
+  pwa=False,
+  allowed_paths=[],
+)
 
 
 @contextlib.contextmanager
@@ -56,22 +69,12 @@ def serve(
     blocks = page.Page(studio).blocks
     try:
       _, address, public = blocks.launch(
-        server_name=HOST,
         server_port=port,
         share=share,
-        prevent_thread_lock=True,
-        quiet=True,
         theme=page.theme(),
-        css_paths=[CSS],
-        footer_links=[],
-        run_history=False,
-        enable_monitoring=False,
-        ssr_mode=False,
-        mcp_server=False,
-        pwa=False,
-        allowed_paths=[],
         max_file_size=limits.file_bytes,
         app_kwargs=dict(middleware=[_middleware(store.root, limits, share)]),
+        **_SETTINGS,
       )
       if share and not public:
         raise InputError('no public link could be opened')
