@@ -80,24 +80,25 @@ class Bench:
   """
 
   def __init__(self, args: argparse.Namespace):
-    self._args, self._last = args, (None, None)
+    self._args = args
+    self._clips: dict[pathlib.Path, Any] = {}
     self._pipe = Pipeline.from_pretrained(args.weights)
     self._rebuild = reconstruct.make_reconstruct(
       self._pipe.fde, self._pipe.lmae
     )
 
   def _read(self, path: pathlib.Path):
-    """Frames, sound and face of a clip; the last one is kept."""
-    if self._last[0] == path:
-      return self._last[1]
+    """Frames, sound and face of a clip, which are kept."""
+    if path in self._clips:
+      return self._clips[path]
     frames, waveform = score_bundled.read(
       path, self._pipe.resolution, self._args.seconds
     )
     if len(frames) < MIN_FRAMES:
       raise InputError(f'{path}: has less than {MIN_FRAMES} frames')
     track = faces.track_faces(frames, name=str(path), max_faces=1)
-    self._last = path, (frames, waveform, track)
-    return self._last[1]
+    self._clips[path] = frames, waveform, track
+    return self._clips[path]
 
   def __call__(self, path: pathlib.Path, view: View) -> dict[str, Any]:
     """Scores of a view of a clip, by system.
@@ -205,8 +206,8 @@ def measure(args: argparse.Namespace, kept: Kept) -> int:
   """
   missing = [
     (path, name)
-    for path in score_bundled.choose(args.realset, args.clips)
     for name in args.views
+    for path in score_bundled.choose(args.realset, args.clips)
     if name not in kept.found.get(path.stem, {})
   ]
   if not missing:
