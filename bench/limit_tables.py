@@ -55,15 +55,16 @@ def _views(found: Found) -> None:
   print('\n**Off-centre and uncropped**\n')
   names = list(dict.fromkeys(v for views in found.values() for v in views))
   columns = [
-    ('PSNR face: still', ('still', 'psnr_face', 1)),
+    ('PSNR of face: still', ('still', 'psnr_face', 1)),
     ('resized', ('resized', 'psnr_face', 1)),
     ('reconstruction', ('reconstruction', 'psnr_face', 1)),
     ('detail of face: reconstruction', _detail_of('reconstruction')),
     ('generated', _detail_of('generated')),
     ('mouth: reconstruction', ('reconstruction', 'mouth_correlation', 2)),
     ('generated', ('generated', 'mouth_correlation', 2)),
+    ('spread of generated', ('generated', 'mouth_spread_ratio', 2)),
   ]
-  _head('', *(title for title, _ in columns), 'less PSNR than as it is')
+  _head('', *(title for title, _ in columns), 'PSNR lost')
   for view in names:
     if view == HAT:
       continue
