@@ -25,8 +25,8 @@ and the spread of that over the true one. 100 dB are equal pictures; PSNR lost
 is the reconstruction's against that of the clip as it is.
 
 `limits.json` in the folder of `--output` keeps what was measured; pictures are
-not written. Intervals are 95 % bootstrap intervals over clips. The defaults take
-about 20 minutes of a processor.
+not written. Intervals are 95 % bootstrap intervals over clips. The defaults
+take about 20 minutes of one processor core.
 """
 
 import argparse
