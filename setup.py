@@ -48,6 +48,13 @@ setuptools.setup(
     'plot': ['matplotlib>=3.9'],  # `mdcf plot` alone.
     # Signed C2PA manifests; the mark and the metadata need neither.
     'provenance': ['c2pa-python>=0.38', 'cryptography>=45'],
+    # `make docs`. The theme does not work with the next mkdocs.
+    'docs': [
+      'mkdocs>=1.6,<2',
+      'mkdocs-material>=9.6',
+      'mkdocstrings[python]>=1.0',
+      'griffelib>=2.0',  # scripts/docstring_names.py extends it.
+    ],
     'cuda12': ['jax[cuda12]'],
     'cuda13': ['jax[cuda13]'],
     'tpu': ['jax[tpu]'],
