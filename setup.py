@@ -8,7 +8,18 @@ setuptools.setup(
   name='mdcf_jax',
   version='0.1.0',
   description='Microscope / MDCF: talking heads from a portrait and speech.',
+  author='The mdcf_jax authors',
   license='Apache-2.0',
+  keywords=['talking head', 'diffusion', 'video', 'JAX', 'Flax'],
+  classifiers=[
+    'Development Status :: 3 - Alpha',
+    'Environment :: Console',
+    'Intended Audience :: Science/Research',
+    'Operating System :: POSIX :: Linux',
+    *(f'Programming Language :: Python :: 3.{x}' for x in (11, 12, 13)),
+    'Topic :: Multimedia :: Video',
+    'Topic :: Scientific/Engineering :: Artificial Intelligence',
+  ],
   python_requires='>=3.11,<3.14',
   packages=setuptools.find_packages(include=('mdcf_jax', 'mdcf_jax.*')),
   package_data={
