@@ -24,7 +24,7 @@ PAGES = {
   'CHANGELOG.md': 'changelog.md',
   'assets/README.md': 'demo-assets.md',
 }
-COMMANDS = 'commands.md'
+COMMANDS = '<!-- The site has the help of every command here. -->'
 
 _LINK = re.compile(r'(?<!!)\[([^][]*)\]\(([^()\s]+)\)')
 _SOURCE = re.compile(
@@ -48,12 +48,13 @@ def on_files(files, config):
   """Adds the pages that are not in docs/."""
   for source, page in PAGES.items():
     files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
-  files.append(File.generated(config, COMMANDS, content=describe_commands()))
   return files
 
 
 def on_page_markdown(markdown, page, config, files):
-  """Turns links between files into links between pages."""
+  """Turns links between files into links between pages; fills in help."""
+  if COMMANDS in markdown:
+    markdown = markdown.replace(COMMANDS, describe_commands())
   sources = {page: source for source, page in PAGES.items()}
   name = page.file.src_uri
   source = sources.get(name, f'docs/{name}')
@@ -96,10 +97,10 @@ def on_post_page(output, page, config):
 
 
 def describe_commands() -> str:
-  """The help of every command, as a page."""
+  """The help of every command."""
   from mdcf_jax.cli import main
 
-  lines = ['# Commands', '', 'What `mdcf COMMAND --help` prints.', '']
+  lines = []
   for name, summary in main.COMMANDS.items():
     if not main._exists(name):
       continue
