@@ -110,7 +110,7 @@ def describe_commands() -> str:
 
 
 def _help(parser: argparse.ArgumentParser, name: str) -> str:
-  os.environ['COLUMNS'] = '80'
+  os.environ['COLUMNS'] = '76'  # As wide as the page.
   (commands,) = (
     action
     for action in parser._actions
