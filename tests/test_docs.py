@@ -101,7 +101,7 @@ def messages():
 def pattern(node):
   """Matches what a text can become; '' where there is none."""
   if isinstance(node, ast.Constant) and isinstance(node.value, str):
-    return re.sub(r'%(\d*\.\d*)?[a-z]', '.+', re.escape(node.value))
+    return '.+'.join(map(re.escape, re.split(r'%[\d.]*[a-z]', node.value)))
   if isinstance(node, ast.JoinedStr):
     parts = node.values
     return ''.join(
