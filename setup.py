@@ -88,6 +88,8 @@ setuptools.setup(
       'pytest>=8',
       'pytest-xdist>=3.6',  # `make test` runs on two processes.
       'ruff>=0.8',
+      'setuptools>=77',  # The tests build the wheel.
+      'pyyaml>=6',  # And read mkdocs.yml and CITATION.cff.
       'pre-commit>=4',
       'soundfile>=0.13',
       'matplotlib>=3.9',  # Of the extra `plot`, which is tested.

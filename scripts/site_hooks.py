@@ -105,7 +105,8 @@ def describe_commands() -> str:
     if not main._exists(name):
       continue
     lines += [f'## mdcf {name}', '', f'{summary[0].upper()}{summary[1:]}.', '']
-    lines += ['```text', _help(main._parser(name), name), '```', '']
+    # `output` scrolls, `text` would be wrapped.
+    lines += ['```output', _help(main._parser(name), name), '```', '']
   return '\n'.join(lines)
 
 
