@@ -31,6 +31,8 @@ _SOURCE = re.compile(
   r'(!\[[^][]*\]\(|<(?:img|source)[^>]*? src(?:set)?=")([^)"\s]+)'
 )
 _FENCE = re.compile(r'(^```.*?^```|`[^`\n]+`)', re.M | re.S)
+# Code in a row of a table, with a bar in it.
+_ROW = re.compile(r'(?<=^\|)[^\n]*`[^`\n]*\\\|[^`\n]*`[^\n]*', re.M)
 _LOADED = re.compile(
   r'<(?:script|img|source|iframe)[^>]*? src(?:set)?="?(?:https?:)?//[^>]*>'
   r'|<link[^>]*?rel="?(?:stylesheet|preconnect|icon|preload)"?[^>]*?'
@@ -81,6 +83,8 @@ def on_page_markdown(markdown, page, config, files):
   def replace_source(match):
     return match[1] + (site_path(match[2]) or match[2])
 
+  # Repository hosts want a bar escaped in the code of a table, the site not.
+  markdown = _ROW.sub(lambda row: row[0].replace('\\|', '|'), markdown)
   parts = _FENCE.split(markdown)
   for i in range(0, len(parts), 2):  # Odd ones are code.
     parts[i] = _SOURCE.sub(replace_source, parts[i])
