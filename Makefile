@@ -13,7 +13,7 @@ PYTEST = $(BIN)/python -m pytest -q -rs -n $(WORKERS) --dist loadfile
 TORCH_INDEX ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all parity lint format weights lock clean
+.PHONY: help demo test test-all parity lint format weights docs wheel lock clean
 
 help:
 	@echo 'make demo      a talking head from assets/: outputs/demo.mp4'
@@ -21,6 +21,8 @@ help:
 	@echo 'make test-all  also the slow ones and parity'
 	@echo 'make parity    installs torch and compares with PyTorch modules'
 	@echo 'make lint      ruff: rules and format; make format repairs'
+	@echo 'make docs      the site of docs/, strictly: site/index.html'
+	@echo 'make wheel     wheel and sdist: dist/'
 	@echo 'make weights   trains the bundled model on, from where it is'
 	@echo 'make lock      resolves requirements*.lock again'
 	@echo 'make clean     removes the environment and outputs'
@@ -87,6 +89,18 @@ format: $(VENV)/dev.stamp
 weights: $(VENV)/dev.stamp
 	$(BIN)/python scripts/train_bundled.py --replace
 
+$(VENV)/docs.stamp: setup.py $(VENV)/dev.stamp
+	@echo 'Installing what makes the site'
+	@$(PIP) --constraint requirements-dev.lock -e '.[docs]'
+	@touch $@
+
+docs: $(VENV)/docs.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+wheel: $(BIN)/python
+	@$(PIP) build
+	$(BIN)/python -m build --quiet
+
 # Versions that are in the files stay unless setup.py forbids them.
 lock: $(VENV)/dev.stamp
 	@$(PIP) uv
@@ -100,4 +114,4 @@ lock: $(VENV)/dev.stamp
 	  --extra faces --extra dev setup.py --output-file requirements-dev.lock
 
 clean:
-	rm -rf $(VENV) outputs build dist *.egg-info
+	rm -rf $(VENV) outputs build dist site *.egg-info

@@ -8,7 +8,18 @@ setuptools.setup(
   name='mdcf_jax',
   version='0.1.0',
   description='Microscope / MDCF: talking heads from a portrait and speech.',
+  author='The mdcf_jax authors',
   license='Apache-2.0',
+  keywords=['talking head', 'diffusion', 'video', 'JAX', 'Flax'],
+  classifiers=[
+    'Development Status :: 3 - Alpha',
+    'Environment :: Console',
+    'Intended Audience :: Science/Research',
+    'Operating System :: POSIX :: Linux',
+    *(f'Programming Language :: Python :: 3.{x}' for x in (11, 12, 13)),
+    'Topic :: Multimedia :: Video',
+    'Topic :: Scientific/Engineering :: Artificial Intelligence',
+  ],
   python_requires='>=3.11,<3.14',
   packages=setuptools.find_packages(include=('mdcf_jax', 'mdcf_jax.*')),
   package_data={
@@ -50,6 +61,13 @@ setuptools.setup(
     'plot': ['matplotlib>=3.9'],  # `mdcf plot` alone.
     # Signed C2PA manifests; the mark and the metadata need neither.
     'provenance': ['c2pa-python>=0.38', 'cryptography>=45'],
+    # `make docs`. The theme does not work with the next mkdocs.
+    'docs': [
+      'mkdocs>=1.6,<2',
+      'mkdocs-material>=9.6',
+      'mkdocstrings[python]>=1.0',
+      'griffelib>=2.0',  # scripts/docstring_names.py extends it.
+    ],
     'cuda12': ['jax[cuda12]'],
     'cuda13': ['jax[cuda13]'],
     'tpu': ['jax[tpu]'],
@@ -72,6 +90,8 @@ setuptools.setup(
       'pytest>=8',
       'pytest-xdist>=3.6',  # `make test` runs on two processes.
       'ruff>=0.8',
+      'setuptools>=77',  # The tests build the wheel.
+      'pyyaml>=6',  # And read mkdocs.yml and CITATION.cff.
       'pre-commit>=4',
       'soundfile>=0.13',
       'matplotlib>=3.9',  # Of the extra `plot`, which is tested.

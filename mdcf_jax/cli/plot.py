@@ -322,6 +322,6 @@ def _import_figure() -> Any:
     from matplotlib.figure import Figure
   except ImportError as error:
     raise InputError(
-      f"drawing curves needs matplotlib: pip install 'mdcf_jax[plot]' ({error})"
+      f"drawing curves needs matplotlib: pip install '.[plot]' ({error})"
     ) from error
   return Figure

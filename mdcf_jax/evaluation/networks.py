@@ -150,9 +150,7 @@ class Networks:
     try:
       import cv2
     except ImportError as error:
-      raise InputError(
-        f"no OpenCV: pip install 'mdcf_jax[eval]' ({error})"
-      ) from error
+      raise InputError(f"no OpenCV: pip install '.[eval]' ({error})") from error
     return {'version': f'opencv {cv2.__version__}'}
 
   @functools.cached_property

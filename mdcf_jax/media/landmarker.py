@@ -134,8 +134,7 @@ def _import_mediapipe():
     from mediapipe.tasks.python import vision
   except ModuleNotFoundError as error:
     raise InputError(
-      f"looking for faces needs MediaPipe: pip install 'mdcf_jax[faces]' "
-      f'({error})'
+      f"looking for faces needs MediaPipe: pip install '.[faces]' ({error})"
     ) from error
   except (ImportError, OSError) as error:
     raise _missing_libraries(error) from error

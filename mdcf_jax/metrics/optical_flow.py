@@ -127,7 +127,7 @@ def farneback_flow(frames: np.ndarray, **parameters: float) -> ClipFlow:
     import cv2
   except ImportError as error:
     raise InputError(
-      f"Farnebaeck's flow needs OpenCV: pip install 'mdcf_jax[eval]' ({error})"
+      f"Farnebaeck's flow needs OpenCV: pip install '.[eval]' ({error})"
     ) from error
   used = FARNEBACK | parameters
   luma = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]

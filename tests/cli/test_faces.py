@@ -124,8 +124,8 @@ def test_without_mediapipe_the_extra_is_named(group, monkeypatch, capsys):
   monkeypatch.setattr(builtins, '__import__', fail)
   assert main(['faces', str(group)]) == 2
   error = capsys.readouterr().err
-  assert 'mdcf_jax[faces]' in error and error.count('\n') == 1
-  with pytest.raises(inputs.InputError, match='mdcf_jax.faces'):
+  assert "'.[faces]'" in error and error.count('\n') == 1
+  with pytest.raises(inputs.InputError, match=r"'\.\[faces\]'"):
     inputs.read_source(str(group), 'auto', 32, 1)
 
 

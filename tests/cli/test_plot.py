@@ -114,4 +114,4 @@ def test_what_cannot_be_is_said_in_one_line(runs, capsys, arguments, message):
 def test_without_matplotlib_the_extra_is_named(runs, capsys, monkeypatch):
   monkeypatch.setitem(sys.modules, 'matplotlib.figure', None)
   assert cli.main(['plot', str(runs / 'fde')]) == 2
-  assert "pip install 'mdcf_jax[plot]'" in capsys.readouterr().err
+  assert "pip install '.[plot]'" in capsys.readouterr().err
