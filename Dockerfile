@@ -1,10 +1,10 @@
 # docker build --tag mdcf .
-# docker build --build-arg EXTRAS=faces,provenance,cuda12 --tag mdcf:cuda .
+# docker build --build-arg EXTRAS=app,faces,provenance,cuda12 --tag mdcf:cuda .
 # docs/installation.md says how it is run.
 ARG PYTHON=3.12
 
 FROM python:${PYTHON}-slim-bookworm AS build
-ARG EXTRAS=faces,provenance
+ARG EXTRAS=app,faces,provenance
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/mdcf
 # Alone, so that a change of the code does not install it again.
