@@ -48,6 +48,8 @@ setuptools.setup(
     'plot': ['matplotlib>=3.9'],  # `mdcf plot` alone.
     # Signed C2PA manifests; the mark and the metadata need neither.
     'provenance': ['c2pa-python>=0.38', 'cryptography>=45'],
+    # Weights by name, `mdcf push`; imported where a name of the Hub is given.
+    'hub': ['huggingface_hub>=0.30'],
     'cuda12': ['jax[cuda12]'],
     'cuda13': ['jax[cuda13]'],
     'tpu': ['jax[tpu]'],
