@@ -20,7 +20,6 @@ for _name, _value in _FLAGS.items():
     )
 
 
-
 def _stay_here(event, args):
   """No test of this process asks anybody but this machine."""
   if event == 'socket.getaddrinfo':

@@ -47,6 +47,7 @@ ALLOWED = {
   'timing': (),
   'pipeline': None,
   'reenact': None,
+  'doctor': None,
   'cli': None,
 }
 FORBIDDEN = {'torch', 'tensorflow', 'configs'}

@@ -43,9 +43,7 @@ class Found:
   origin: str = ''
 
 
-def find_weights(
-  name: str | os.PathLike, revision: str | None = None
-) -> Found:
+def find_weights(name: str | os.PathLike, revision: str | None = None) -> Found:
   """Returns where weights of a name are; fetches those of the Hub.
 
   Args:
@@ -150,14 +148,10 @@ def _download(repo: str, commit: str, revision: str) -> pathlib.Path:
   folder = pathlib.Path(config).parent
   names = [*_needed(repo, folder), *EXTRA, *TEXTS]
   with client.asking(repo, revision):
-    api.snapshot_download(
-      repo, revision=commit, allow_patterns=names, **where
-    )
+    api.snapshot_download(repo, revision=commit, allow_patterns=names, **where)
     if revision != commit:
       # Also notes which commit the branch is, for when there is no network.
-      api.hf_hub_download(
-        repo, weights.CONFIG_NAME, revision=revision, **where
-      )
+      api.hf_hub_download(repo, weights.CONFIG_NAME, revision=revision, **where)
   lacking = [name for name in _needed(repo, folder) if not _there(folder, name)]
   if lacking:
     raise InputError(f'{repo}: no weights of mdcf_jax: it lacks {lacking[0]}')
