@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     '--no-test',
     '--no_test',
     action='store_true',
-    help='leave out the video; some seconds, a minute where nothing is compiled',
+    help='leave out the video, which takes seconds, the first time a minute',
   )
   parser.add_argument(
     '--json', action='store_true', help='print one object instead of lines'

@@ -11,6 +11,7 @@ from mdcf_jax.cli.main import main
 from mdcf_jax.doctor import machine, parts, trial
 from mdcf_jax.doctor.findings import Findings, private
 from mdcf_jax.hub.fetch import BUNDLED
+from mdcf_jax.pipeline import Pipeline
 from tests.tiny_model import write_tiny_weights
 
 
@@ -22,10 +23,16 @@ def home(tmp_path, monkeypatch):
   return tmp_path / 'home'
 
 
+@pytest.fixture(scope='module')
+def pipe(tiny_weights) -> Pipeline:
+  return Pipeline.from_pretrained(tiny_weights)
+
+
 @pytest.fixture
-def bundled(tiny_weights, monkeypatch):
+def bundled(tiny_weights, pipe, monkeypatch):
+  """Weights that are whole, and loaded."""
   monkeypatch.setitem(BUNDLED, 'mini', tiny_weights)
-  return tiny_weights
+  monkeypatch.setattr(Pipeline, 'from_pretrained', lambda *_: pipe)
 
 
 @pytest.fixture
