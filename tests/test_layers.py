@@ -48,6 +48,7 @@ ALLOWED = {
   'pipeline': None,
   'reenact': None,
   'doctor': None,
+  'export': None,
   'cli': None,
 }
 FORBIDDEN = {'torch', 'tensorflow', 'configs'}
