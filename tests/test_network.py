@@ -144,6 +144,7 @@ def test_a_file_that_is_there_is_no_access(tmp_path, monkeypatch):
   assert not (tmp_path / 'a').exists()
 
 
+@pytest.mark.slow
 def test_generation_asks_nobody(tiny_weights, tmp_path, monkeypatch, capsys):
   monkeypatch.setenv('MDCF_OFFLINE', '1')
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))

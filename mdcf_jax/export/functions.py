@@ -86,7 +86,7 @@ class Maker:
     return [*made, self.start(), self.denoiser(encoded), self.decoder(encoded)]
 
   def encoder(self) -> Function:
-    """features_0, ... of image and, for `speech`, what of the mouth it needs."""
+    """features_0, ... of image; for `speech`, what it needs of the mouth."""
 
     def call(variables, image):
       function = self._stages.encode(variables, image[None]).function

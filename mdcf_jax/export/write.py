@@ -73,16 +73,16 @@ def write(
   for what, size in (('batch', batch), ('frames', frames)):
     if size is not None and size < 1:
       raise InputError(f'{what} {size} is less than 1')
+  options = options or Options()
+  inputs.check_sampling(
+    0, options.steps, options.sampler, options.guidance_scale
+  )
   pipe = Pipeline.from_pretrained(name, dtype=dtype)
   for phase in ('fde', 'diffusion'):
     if phase not in pipe.variables:
       raise InputError(f'{name}: these weights lack the phase {phase!r}')
   multiple = sizes.resolution_multiple(pipe.config['model'], NAMES)
   size = inputs.check_resolution(resolution, pipe.resolution, multiple)
-  options = options or Options()
-  inputs.check_sampling(
-    0, options.steps, options.sampler, options.guidance_scale
-  )
   symbols = export.symbolic_shape('b, t')
   shape = (batch or symbols[0], frames or symbols[1])
   maker = Maker(pipe.config, pipe.variables, dtype, size, options, *shape)

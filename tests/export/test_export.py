@@ -144,6 +144,7 @@ def test_programs_tell_nothing_of_who_wrote_them(exported, repository):
     assert str(repository).encode() not in content and b'.py' not in content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('batch, frames', [(1, 3), (2, 50)])
 def test_a_decoder_of_any_number(exported, pipe, repository, batch, frames):
   scope = {}
