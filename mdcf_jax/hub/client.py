@@ -81,12 +81,15 @@ def asking(name: str, revision: str) -> Iterator[None]:
     raise
   except Exception as error:
     text = _explain(error, name, revision)
-    if text is None:
-      reason = ' '.join(str(error).split())[:200]
-      raise Unreachable(
-        f'{name}: the Hub cannot be reached ({type(error).__name__}: {reason})'
-      ) from error
-    raise InputError(f'{name}: {text}') from error
+    if text is not None:
+      raise InputError(f'{name}: {text}') from error
+    reason = f'{type(error).__name__}: {" ".join(str(error).split())[:200]}'
+    # Of the libraries for HTTP, one has errors of its own.
+    if isinstance(error, OSError) or type(error).__module__.startswith('httpx'):
+      raise Unreachable(f'{name}: the Hub cannot be reached ({reason})') from (
+        error
+      )
+    raise InputError(f'{name}: huggingface_hub failed ({reason})') from error
 
 
 def _explain(error: Exception, name: str, revision: str) -> str | None:

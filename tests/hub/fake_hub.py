@@ -194,7 +194,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
       elif row['key'] == 'deletedFile':
         files[value['path']] = None
     name = self.hub.commit(repo, files, revision)
-    url = f'http://{self.headers["Host"]}/{repo}/commit/{name}'
+    # Older libraries know one address, that of when they were imported.
+    url = f'https://huggingface.co/{repo}/commit/{name}'
     self._send(200, {'commitUrl': url, 'commitOid': name})
 
 
