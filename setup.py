@@ -77,6 +77,7 @@ setuptools.setup(
       'matplotlib>=3.9',  # Of the extra `plot`, which is tested.
       'c2pa-python>=0.38',  # Of the extra `provenance`, which is tested.
       'cryptography>=45',
+      'huggingface_hub>=0.30',  # Of the extra `hub`, which is tested.
     ],
   },
   entry_points={'console_scripts': ['mdcf = mdcf_jax.cli.main:main']},

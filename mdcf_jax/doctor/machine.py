@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 
+from mdcf_jax import host
 from mdcf_jax.doctor.findings import LACKING, OK, Findings, private
 
 PACKAGES = ('jax', 'jaxlib', 'flax', 'numpy', 'av', 'pillow', 'safetensors')
@@ -88,18 +89,15 @@ def devices(found: Findings) -> None:
 def memory(found: Findings, cache: pathlib.Path) -> None:
   """Of the host, what the group of processes may take, and room on disk."""
 
-  def host() -> str:
-    lines = pathlib.Path('/proc/meminfo').read_text().splitlines()
-    amounts = dict(line.split(':') for line in lines)
-    free, total = (
-      gib(int(amounts[name].split()[0]) * 1024)
-      for name in ('MemAvailable', 'MemTotal')
-    )
+  def look() -> str:
+    free = host.free_memory()
+    told = 'not told' if free is None else gib(free)
+    total = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
     limit = cgroup_limit()
     group = f'cgroup limit {gib(limit)}' if limit else 'no cgroup limit'
-    return f'{free} free of {total}, {group}'
+    return f'{told} free of {gib(total)}, {group}'
 
-  found.check('memory', 'host', host, LACKING)
+  found.check('memory', 'host', look, LACKING)
   found.check('memory', 'cache', lambda: _folder(cache), LACKING)
   # Videos are written beside their names, but the test writes here.
   temporary = lambda: _folder(pathlib.Path(tempfile.gettempdir()))

@@ -5,6 +5,7 @@
   speech    sound -> what the mouth does to latents, where weights know of that
   start     seed -> noise of all frames
   denoiser  one step of the sampler, with all conditions
+  latents   what the sampler made -> latents of the frames
   decoder   features, latents -> frames
 
 Each is that of `stages`, for one clip, mapped over a batch of clips; so every
@@ -83,7 +84,8 @@ class Maker:
       made.append(self.motion())
     if self._stages.opens_mouths:
       made.append(self.speech(encoded))
-    return [*made, self.start(), self.denoiser(encoded), self.decoder(encoded)]
+    sampling = self.start(), self.denoiser(encoded), self.latents()
+    return [*made, *sampling, self.decoder(encoded)]
 
   def encoder(self) -> Function:
     """features_0, ... of image; for `speech`, what it needs of the mouth."""
@@ -176,23 +178,33 @@ class Maker:
       inputs['opened'] = self._latents()
     return self._make('denoiser', call, ('diffusion',), **inputs)
 
+  def latents(self) -> Function:
+    """z of xt after the last step, in units of the decoder."""
+
+    def call(variables, xt, frame_mask, opened=None):
+      _, model_state = split(variables['diffusion'])
+      state = State(xt[None], xt[None])
+      opened = None if opened is None else opened[None]
+      z = self._phase.finish(model_state, state, frame_mask[None], opened)
+      return dict(z=z[0])
+
+    inputs = dict(xt=self._latents()) | self._conditions('frame_mask')
+    if self._stages.opens_mouths:
+      inputs['opened'] = self._latents()
+    return self._make('latents', call, ('diffusion',), **inputs)
+
   def decoder(self, encoded: Mapping[str, Any]) -> Function:
-    """frames `[b, t, R, R, 3]` uint8 of xt after the last step."""
+    """frames `[b, t, R, R, 3]` uint8 of z; each of its own, so some will do."""
     names = _names(encoded)
 
-    def call(variables, xt, opened=None, **features):
-      _, model_state = split(variables['diffusion'])
-      state = State(xt, xt)
-      z = self._phase.finish(model_state, state, opened)
+    def call(variables, z, **features):
       given = tuple(features[name][None] for name in names)
       made = self._stages.decode(variables, given, z)
       return dict(frames=made.function(*made.args[:2], given, z))
 
     inputs = {k: (encoded[k].dtype, *encoded[k].shape[1:]) for k in names}
-    inputs['xt'] = self._latents()
-    if self._stages.opens_mouths:
-      inputs['opened'] = self._latents()
-    return self._make('decoder', call, ('fde', 'lmae', 'diffusion'), **inputs)
+    inputs['z'] = self._latents()
+    return self._make('decoder', call, ('fde', 'lmae'), **inputs)
 
   def _latents(self) -> tuple:
     lmae, fde = self._phase.lmae, self._phase.fde
