@@ -68,6 +68,8 @@ setuptools.setup(
       'mkdocstrings[python]>=1.0',
       'griffelib>=2.0',  # scripts/docstring_names.py extends it.
     ],
+    # Weights by name, `mdcf push`; imported where a name of the Hub is given.
+    'hub': ['huggingface_hub>=0.30'],
     'cuda12': ['jax[cuda12]'],
     'cuda13': ['jax[cuda13]'],
     'tpu': ['jax[tpu]'],
@@ -100,6 +102,7 @@ setuptools.setup(
       'playwright>=1.50',
       'c2pa-python>=0.38',  # Of the extra `provenance`, which is tested.
       'cryptography>=45',
+      'huggingface_hub>=0.30',  # Of the extra `hub`, which is tested.
     ],
   },
   entry_points={'console_scripts': ['mdcf = mdcf_jax.cli.main:main']},

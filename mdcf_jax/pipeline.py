@@ -13,7 +13,7 @@ holds no more than the latents of a long video.
 import functools
 import logging
 import os
-import pathlib
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -26,6 +26,9 @@ from mdcf_jax.clips import Clip, Video, make_conditions
 from mdcf_jax.data.records import AUDIO_ENCODERS
 from mdcf_jax.devices import Devices, check_dtype, out_of_memory
 from mdcf_jax.errors import InputError
+from mdcf_jax.hub.fetch import BUNDLED as BUNDLED
+from mdcf_jax.hub.fetch import find_weights
+from mdcf_jax.hub.push import push
 from mdcf_jax.media.paste import Paste
 from mdcf_jax.models import sizes
 from mdcf_jax.phases import packed
@@ -41,7 +44,6 @@ from mdcf_jax.timing import Timing, timed
 
 logger = logging.getLogger(__name__)
 
-BUNDLED = {'mini': pathlib.Path(__file__).parent / 'bundled'}
 NAMES = packed.NAMES
 
 # Called with (stage, done, total): 'diffusion' in steps, 'frames' in frames.
@@ -54,6 +56,7 @@ class Pipeline:
 
   Attributes:
     config: of the weights: sizes of the modules, resolution, how trained.
+    origin: 'user/name@commit' of the Hub where they are from there, else ''.
     resolution: pixels of a side that the weights were trained for.
     variables: name of a phase -> its parameters and statistics, on the device.
     fde, lmae: the auto-encoders as linen modules.
@@ -80,6 +83,7 @@ class Pipeline:
     dtype = check_dtype(dtype)
     self.devices = Devices(devices)
     self.config = config
+    self.origin = ''
     self._hubert = hubert
     self.resolution = int(config['resolution'])
     self.timings: dict[str, Timing] = {}
@@ -100,30 +104,29 @@ class Pipeline:
     hubert: str | os.PathLike | None = None,
     dtype: str | None = None,
     devices: int = 1,
+    revision: str | None = None,
   ) -> 'Pipeline':
-    """Loads weights: 'mini', which comes along, or a folder of them.
+    """Loads weights: 'mini', which comes along, a folder, or of the Hub.
 
     Args:
-      name: of the weights.
+      name: 'mini'; a folder; 'user/name' or 'user/name@revision' of the
+        Hugging Face Hub, see `hub.fetch`. A folder that exists comes first.
       hubert: `hubert.safetensors` or a folder with it, for weights that were
         trained on its features; by default the file in their own folder.
       dtype: 'float32' or 'bfloat16', to keep parameters and to compute in;
         None is float32 on a CPU, which gains nothing from bfloat16, and else
         bfloat16. Grids, norms and what is summed stay float32.
       devices: that share the frames of a video; each has all weights.
+      revision: branch, tag or commit of the Hub's repository.
 
     Raises:
-      InputError: there is no such folder, a file is missing from it, a tensor
+      InputError: there are no such weights, a file is missing from it, a tensor
         is missing, superfluous or of another shape, dtype is neither, or there
         are fewer devices.
     """
     dtype = check_dtype(dtype)
-    folder = BUNDLED.get(os.fspath(name), pathlib.Path(name))
-    if not folder.is_dir():
-      raise InputError(
-        f'{name}: no such weights; give a folder that `mdcf pack` made, or '
-        f'one of: {", ".join(BUNDLED)}'
-      )
+    found = find_weights(name, revision)
+    folder = found.folder
     config = weights.load_config(folder)
     if config['audio_encoder'] not in AUDIO_ENCODERS:
       raise InputError(
@@ -143,13 +146,15 @@ class Pipeline:
       raise InputError(
         f'{folder / weights.CONFIG_NAME} describes no model: {error}'
       ) from error
-    return cls(
+    pipe = cls(
       config,
       {name: weights.load(folder, name, shapes[name]) for name in shapes},
       hubert,
       dtype,
       devices,
     )
+    pipe.origin = found.origin
+    return pipe
 
   @functools.cached_property
   def encoder(self) -> speech.AudioFeatures:
@@ -174,6 +179,23 @@ class Pipeline:
     for name, variables in self.variables.items():
       weights.save(folder, name, variables)
     weights.save_config(folder, self.config)
+
+  def push_to_hub(self, repo: str, **options: Any) -> str:
+    """Uploads what `save_pretrained` writes, and a card, in one commit.
+
+    Args:
+      repo: 'user/name'; made when absent, private by default.
+      options: private, branch, message; as in `hub.push`.
+
+    Returns:
+      'user/name@commit'.
+
+    Raises:
+      InputError: the Hub refuses or cannot be reached.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+      self.save_pretrained(folder)
+      return push(folder, repo, **options)
 
   def __call__(self, image, audio, **options) -> Video:
     """Generates a whole video; arguments and errors are those of `stream`."""

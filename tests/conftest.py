@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import socket
 import sys
 
 os.environ['JAX_PLATFORMS'] = os.environ.get('MDCF_TEST_PLATFORM', 'cpu')
@@ -17,6 +18,24 @@ for _name, _value in _FLAGS.items():
     os.environ['XLA_FLAGS'] = (
       f'{os.environ.get("XLA_FLAGS", "")} {_name}={_value}'
     )
+
+
+def _stay_here(event, args):
+  """No test of this process asks anybody but this machine."""
+  if event == 'socket.getaddrinfo':
+    host = args[0]
+  elif event == 'socket.connect' and isinstance(args[1], tuple):
+    host = args[1][0]
+  else:
+    return
+  if isinstance(host, bytes):
+    host = host.decode()
+  here = None, '', 'localhost', '::1', '0.0.0.0', socket.gethostname()
+  if host not in here and not host.startswith('127.'):
+    raise RuntimeError(f'a test goes to the network: {host}')
+
+
+sys.addaudithook(_stay_here)
 
 # `configs` lies beside the package and is not installed with it.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))

@@ -27,7 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help='many at once: columns image, audio, output, and any flag below but '
     'those of weights; what is there already is left out',
   )
-  add('--weights', default='mini', help='mini, or a folder of weights')
+  add(
+    '--weights',
+    default='mini',
+    help='mini, a folder of weights, or user/name[@revision] of the Hub',
+  )
   add('--hubert', metavar='PATH', help='HuBERT, for weights trained with it')
   add(
     '--dtype',

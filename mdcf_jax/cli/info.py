@@ -7,6 +7,7 @@ from typing import Any
 
 from mdcf_jax import weights
 from mdcf_jax.errors import InputError
+from mdcf_jax.hub.fetch import find_weights
 
 HELP = 'what a folder of weights contains'
 
@@ -15,12 +16,17 @@ _ORDER = ('fde', 'lmae', 'diffusion', 'pbnet')  # Of training.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the options of this command."""
-  parser.add_argument('folder', help='folder of weights')
+  parser.add_argument(
+    'folder', help='of weights; mini, or user/name[@revision] of the Hub'
+  )
 
 
 def run(args: argparse.Namespace) -> None:
   """Prints the folder's description."""
-  sys.stdout.write(describe(args.folder))
+  found = find_weights(args.folder)
+  if found.origin:
+    sys.stdout.write(f'{found.origin} of the Hub\n')
+  sys.stdout.write(describe(found.folder))
 
 
 def describe(folder: str | pathlib.Path) -> str:

@@ -168,7 +168,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help='frame that all others are rebuilt from; negative: from the end',
   )
   parser.add_argument(
-    '--weights', default='mini', help='mini, or a folder of weights'
+    '--weights',
+    default='mini',
+    help='mini, a folder of weights, or user/name[@revision] of the Hub',
   )
   parser.add_argument(
     '--output',

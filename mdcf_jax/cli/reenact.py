@@ -13,7 +13,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   add('--source', required=True, help='portrait: any picture Pillow reads')
   add('--driving', required=True, help='video of a face, with sound or without')
   add('--output', required=True, help='video to write (.mp4)')
-  add('--weights', default='mini', help='mini, or a folder of weights')
+  add(
+    '--weights',
+    default='mini',
+    help='mini, a folder of weights, or user/name[@revision] of the Hub',
+  )
   add(
     '--motion',
     choices=('relative', 'absolute'),

@@ -8,6 +8,7 @@ import pathlib
 import urllib.error
 import urllib.request
 
+from mdcf_jax import network
 from mdcf_jax.errors import InputError
 
 # Google's official bundle, float16, version 1; Apache-2.0.
@@ -35,15 +36,14 @@ def download(url: str, path: str | os.PathLike, sha256: str) -> pathlib.Path:
   renamed. What broke off goes on from there the next time, if the server can.
 
   Raises:
-    InputError: it cannot be fetched or written, or its content is not the one
-      expected.
+    InputError: it cannot be fetched or written, its content is not the one
+      expected, or `MDCF_OFFLINE` is set.
   """
   path = pathlib.Path(path)
   if path.is_file() and file_sha256(path) == sha256:
     return path
   part = path.with_name(f'{path.name}.part')
   try:
-    path.parent.mkdir(parents=True, exist_ok=True)
     _fetch(url, part)
     found = file_sha256(part)
     if found != sha256:
@@ -70,6 +70,8 @@ def download(url: str, path: str | os.PathLike, sha256: str) -> pathlib.Path:
 
 def _fetch(url: str, part: pathlib.Path) -> None:
   """Fetches what `part` lacks, or all of it where the server only has that."""
+  network.check(url)
+  part.parent.mkdir(parents=True, exist_ok=True)
   start = part.stat().st_size if part.exists() else 0
   request = urllib.request.Request(url)
   if start:

@@ -101,7 +101,9 @@ def temporal_attention(
     frame_mask = jnp.ones(q.shape[:2])
   block = block or max(window or length, 1)
   reach = -(-(window or 0) // block)  # Blocks that the window extends to.
-  if window is None or length <= (2 * reach + 1) * block:
+  # Blocks are right for any length, so also for one that is a symbol yet.
+  known = isinstance(length, int)
+  if window is None or (known and length <= (2 * reach + 1) * block):
     block, reach = length, 0
 
   count = -(-length // block)
@@ -146,7 +148,7 @@ def _attend_blocks(
 
 def _pad_time(x: jax.Array, before: int, after: int) -> jax.Array:
   """Pads axis 1 with zeros."""
-  if not before and not after:
+  if isinstance(after, int) and not before and not after:
     return x
   return jnp.pad(x, ((0, 0), (before, after)) + ((0, 0),) * (x.ndim - 2))
 

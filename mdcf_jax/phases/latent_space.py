@@ -139,7 +139,9 @@ def over_time(fn: Callable[[Any], Any], x: Any) -> Any:
   The batch stays whole in every piece, so it may be spread over devices.
   """
   batch, length = jax.tree.leaves(x)[0].shape[:2]
-  size = max(1, min(length, CHUNK // batch))
+  size = 1  # As long as the length is a symbol.
+  if isinstance(length, int):
+    size = max(1, min(length, CHUNK // batch))
   count = -(-length // size)
   if count == 1:
     return fn(x)

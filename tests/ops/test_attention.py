@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import export
 
 from mdcf_jax.ops import attention
 
@@ -48,6 +49,24 @@ def test_band_in_blocks_equals_the_masked_attention(length, window, block):
   real = mask > 0
   np.testing.assert_allclose(ours[real], expected[real], atol=2e-5)
   assert np.isfinite(ours).all()
+
+
+@pytest.mark.parametrize('length', [1, 7, 20])
+def test_a_length_that_is_a_symbol_is_any(length):
+  """Programs that are exported do not know it, and see no more for that."""
+
+  def attend(q, table):
+    return attention.temporal_attention(q, q, q, bias_table=table, window=3)
+
+  (t,) = export.symbolic_shape('t')
+  table = jnp.asarray(np.random.default_rng(1).normal(size=(32, 2)))
+  q = np.random.default_rng(0).normal(size=(1, length, 4, 2, 8))
+  q = jnp.asarray(q, jnp.float32)
+  shapes = jax.ShapeDtypeStruct((1, t, 4, 2, 8), q.dtype), table
+  program = export.export(jax.jit(attend))(*shapes)
+  found = program.call(q, table)
+  # Masked keys more or less: float32 rounding.
+  np.testing.assert_allclose(found, attend(q, table), atol=1e-5)
 
 
 def test_without_a_window_everything_is_seen():

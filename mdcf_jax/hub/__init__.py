@@ -1,0 +1,1 @@
+"""Weights of the Hugging Face Hub: found by name, fetched, and put there."""
