@@ -19,7 +19,7 @@ import re
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FOLDER = ROOT / 'colab'
@@ -52,7 +52,9 @@ REPOSITORY = '{repository}'  # On GitHub; or the folder of a copy.
 
 
 def run(*command):
-  subprocess.run([str(word) for word in command], check=True)
+  result = subprocess.run(map(str, command), capture_output=True, text=True)
+  if result.returncode:
+    raise RuntimeError(result.stderr or result.stdout)
 
 
 here = pathlib.Path.cwd()
@@ -70,6 +72,7 @@ sys.path.insert(0, str(root))
 try:
   importlib.metadata.version('mdcf_jax')
 except importlib.metadata.PackageNotFoundError:
+  # Should Colab ask to restart the session then, run this cell once more.
   extras = ['cuda12'] if shutil.which('nvidia-smi') else []  # Or 'tpu'.
 {extras}  wanted = f'.[{{",".join(extras)}}]' if extras else '.'
   run(sys.executable, '-m', 'pip', 'install', '--quiet', wanted)
@@ -165,12 +168,32 @@ def normal(
   )
 
 
+class Cost(NamedTuple):
+  """What a notebook took.
+
+  Attributes:
+    seconds: of wall clock, with the start of the kernel.
+    processor: seconds of all cores together, of the kernel itself.
+    gibibytes: of the kernel at most.
+  """
+
+  seconds: float
+  processor: float
+  gibibytes: float
+
+
+_USAGE = """\
+import resource
+used = resource.getrusage(resource.RUSAGE_SELF)
+print([used.ru_utime + used.ru_stime, used.ru_maxrss])"""
+
+
 def execute(
   notebook: Mapping[str, Any],
   parameters: Mapping[str, Any] | None = None,
   folder: pathlib.Path = FOLDER,
   timeout: int = 900,
-) -> tuple[Any, float, float]:
+) -> tuple[Any, 'Cost']:
   """Runs a notebook from top to bottom in a kernel of its own.
 
   Args:
@@ -180,7 +203,7 @@ def execute(
     timeout: of one cell, in seconds.
 
   Returns:
-    The notebook with its outputs, seconds, and GiB of the kernel at most.
+    The notebook with its outputs, and what it took.
 
   Raises:
     nbclient.exceptions.CellExecutionError: a cell raised.
@@ -194,20 +217,28 @@ def execute(
     text = '\n'.join(f'{k} = {v!r}' for k, v in parameters.items())
     place = ids.index('parameters') + 1
     made.cells.insert(place, nbformat.v4.new_code_cell(text))
-  peak = 'import resource\nresource.getrusage(resource.RUSAGE_SELF).ru_maxrss'
-  made.cells.append(nbformat.v4.new_code_cell(peak))
+  made.cells.append(nbformat.v4.new_code_cell(_USAGE))
   client = nbclient.NotebookClient(
     made,
     timeout=timeout,
-    kernel_name='python3',
     startup_timeout=300,  # Of a machine with other work.
+    kernel_name='python3',
+    extra_arguments=['--log-level=40'],  # Errors; not how it is connected.
     resources=dict(metadata=dict(path=str(folder))),
   )
   start = time.monotonic()
   client.execute()
   seconds = time.monotonic() - start
-  kibibytes = int(made.cells.pop().outputs[0].data['text/plain'])
-  return made, seconds, kibibytes / 2**20
+  processor, kibibytes = json.loads(made.cells.pop().outputs[0].text)
+  return made, Cost(seconds, processor, kibibytes / 2**20)
+
+
+def describe(cost: Cost) -> str:
+  """One line."""
+  return (
+    f'{cost.seconds:.0f} s, {cost.processor:.0f} s of a core, '
+    f'{cost.gibibytes:.2f} GiB'
+  )
 
 
 def main() -> int:
@@ -244,10 +275,10 @@ def _run(output: pathlib.Path, names: Any) -> int:
 
   output.mkdir(parents=True, exist_ok=True)
   for name in names:
-    made, seconds, size = execute(read(name))
+    made, cost = execute(read(name))
     path = output / f'{name}.ipynb'
     nbformat.write(made, path)
-    print(f'{path}: {seconds:.0f} s, {size:.2f} GiB', flush=True)
+    print(f'{path}: {describe(cost)}', flush=True)
   return 0
 
 

@@ -185,8 +185,9 @@ def run(script, tmp_path, monkeypatch):
     monkeypatch.setenv(variable, str(tmp_path / 'home'))
 
   def execute(name, **parameters):
-    notebook, seconds, gibibytes = script.execute(script.read(name), parameters)
-    print(f'{name}: {seconds:.0f} s, {gibibytes:.2f} GiB')
+    notebook, cost = script.execute(script.read(name), parameters)
+    print(f'{name}: {script.describe(cost)}')
+    assert cost.processor > 0 and cost.gibibytes < 4
     return notebook
 
   return execute
