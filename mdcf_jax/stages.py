@@ -274,7 +274,7 @@ class Stages:
     """Latents `[1, T, h, w, C]` of the state after the last step."""
     known = {name: known[name] for name in ('frame_mask', 'opened')}
     known, state = self._by_frame(known), self._by_frame(state)
-    _, model_state = split(variables['diffusion'])
+    _, model_state = packed.split(variables['diffusion'])
     return Call(self._finish, (model_state, state, known), 1)
 
   def decode(self, variables, features, z) -> Call:
