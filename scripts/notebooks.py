@@ -192,7 +192,7 @@ def execute(
   notebook: Mapping[str, Any],
   parameters: Mapping[str, Any] | None = None,
   folder: pathlib.Path = FOLDER,
-  timeout: int = 900,
+  timeout: int = 3600,
 ) -> tuple[Any, 'Cost']:
   """Runs a notebook from top to bottom in a kernel of its own.
 
