@@ -13,13 +13,15 @@ PYTEST = $(BIN)/python -m pytest -q -rs -n $(WORKERS) --dist loadfile
 TORCH_INDEX ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all parity lint format weights docs wheel lock clean
+.PHONY: help demo test test-all parity notebooks lint format weights docs wheel \
+  lock clean
 
 help:
 	@echo 'make demo      a talking head from assets/: outputs/demo.mp4'
 	@echo 'make test      the tests (minutes)'
 	@echo 'make test-all  also the slow ones and parity'
 	@echo 'make parity    installs torch and compares with PyTorch modules'
+	@echo 'make notebooks runs those of colab/ from top to bottom'
 	@echo 'make lint      ruff: rules and format; make format repairs'
 	@echo 'make docs      the site of docs/, strictly: site/index.html'
 	@echo 'make wheel     wheel and sdist: dist/'
@@ -77,6 +79,9 @@ $(VENV)/parity.stamp: $(VENV)/dev.stamp
 
 parity: $(VENV)/parity.stamp
 	$(PYTEST) -m parity $(PYTEST_FLAGS)
+
+notebooks: $(VENV)/dev.stamp
+	$(PYTEST) tests/colab $(PYTEST_FLAGS)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

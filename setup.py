@@ -100,6 +100,8 @@ setuptools.setup(
       'gradio>=6.7',  # Of the extra `app`, which is tested.
       # Drives the Chromium that is there; without one its tests are skipped.
       'playwright>=1.50',
+      # The notebooks of colab/ are run by the tests.
+      *('nbclient>=0.10', 'nbformat>=5.10', 'ipykernel>=6.29'),
       'c2pa-python>=0.38',  # Of the extra `provenance`, which is tested.
       'cryptography>=45',
       'huggingface_hub>=0.30',  # Of the extra `hub`, which is tested.

@@ -162,6 +162,13 @@ class Pipeline:
     return speech.open_encoder(self.config['audio_encoder'], self._hubert)
 
   @property
+  def phases(self) -> dict[str, Any]:
+    """Name -> phase, as these weights describe it: what is computed, and in
+    `variables` what with. To look inside; generation needs no knowledge of it.
+    """
+    return dict(self._stages.phases)
+
+  @property
   def fde(self):
     return self._stages.phases['fde'].fde
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mdcf_jax.devices import Devices
-from mdcf_jax.phases import guides
+from mdcf_jax.phases import guides, packed
 
 # Conditions without frames, `[B, ...]`.
 _OF_CLIP = 'source_pose', 'source_blink', 'face_box'
@@ -257,7 +257,7 @@ class Stages:
       clips: (features, known, rng, state) of each, all of the same shapes.
       first: the first of the steps.
     """
-    params, _ = split(variables['diffusion'])
+    params, _ = packed.split(variables['diffusion'])
     clips = [self._place(*clip) for clip in clips]
     results = None
     if self.devices.count > 1:
@@ -274,7 +274,7 @@ class Stages:
     """Latents `[1, T, h, w, C]` of the state after the last step."""
     known = {name: known[name] for name in ('frame_mask', 'opened')}
     known, state = self._by_frame(known), self._by_frame(state)
-    _, model_state = split(variables['diffusion'])
+    _, model_state = packed.split(variables['diffusion'])
     return Call(self._finish, (model_state, state, known), 1)
 
   def decode(self, variables, features, z) -> Call:
@@ -301,7 +301,9 @@ class Stages:
     return self.devices.put(x, None if of_clip or x.ndim < 2 else 1)
 
   def _motion(self, variables, known, rng):
-    return self.phases['pbnet'].sample(*split(variables), rng=rng, **known)
+    return self.phases['pbnet'].sample(
+      *packed.split(variables), rng=rng, **known
+    )
 
   def _encode(self, variables, image):
     phase, image = self.phases['diffusion'], _to_signed(image)
@@ -319,13 +321,11 @@ class Stages:
     )
 
   def _speech(self, variables, image, mouth, known):
-    params, model_state = split(variables['diffusion'])
-    frozen = {
-      name: dict(zip(('params', 'model_state'), split(variables[name])))
-      for name in ('fde', 'lmae')
-    }
+    params, model_state = packed.split(variables['diffusion'])
     batch = known | mouth | dict(source=_to_signed(image))
-    return self.phases['diffusion'].speak(params, model_state, frozen, batch)
+    return self.phases['diffusion'].speak(
+      params, model_state, packed.frozen(variables), batch
+    )
 
   def _diffusion(self, options, positions, params, clips, first):
     phase = self.phases['diffusion']
@@ -384,12 +384,6 @@ class Options:
     """Steps between two reports: a divisor of all, so that one program does."""
     most = self.steps // 10 + 1
     return max(n for n in range(1, most + 1) if self.steps % n == 0)
-
-
-def split(variables: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-  """Returns (params, model_state) as phases take them."""
-  state = {k: v for k, v in variables.items() if k != 'params'}
-  return variables.get('params', {}), state
 
 
 def num_bytes(tree: Any) -> int:

@@ -9,6 +9,7 @@ import pytest
 from mdcf_jax import InputError, stages
 from mdcf_jax.devices import Devices
 from mdcf_jax.metrics.psnr import psnr
+from mdcf_jax.phases import packed
 from mdcf_jax.pipeline import Pipeline
 from tests.tiny_model import write_tiny_weights
 
@@ -203,3 +204,15 @@ def test_mouths_that_are_apart_are_a_stage(tmp_path):
   assert (first != other).any()
   large = pipe(PORTRAIT, (samples, rate), resolution=128, **options).frames
   assert large.shape == (20, 128, 128, 3)
+
+
+def test_phases_can_be_looked_at(pipe):
+  """What notebooks take apart is what generates; the dict is a copy."""
+  assert pipe.phases['fde'].fde == pipe.fde
+  pipe.phases.clear()
+  assert set(pipe.phases) == {'fde', 'lmae', 'diffusion', 'pbnet'}
+  handed = packed.frozen(pipe.variables)
+  assert handed['fde']['params'] is pipe.variables['fde']['params']
+  assert set(handed['fde']['model_state']) == {'batch_stats'}
+  nothing = packed.frozen({'fde': pipe.variables['fde']})['lmae']
+  assert nothing == {'params': {}, 'model_state': {}}

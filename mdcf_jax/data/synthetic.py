@@ -5,6 +5,9 @@ picture is computed from a `State`, pose, blink, mouth, boxes, landmarks and the
 optical flow between any two states (`talking_head.flow`) are exact.
 """
 
+import os
+import pathlib
+import tempfile
 from typing import Any
 
 import numpy as np
@@ -107,6 +110,40 @@ def make_clip(
     'source_fps': records.FPS,
     'face_pixels': float(np.median(heights)),
   }
+
+
+def write_dataset(
+  folder: str | os.PathLike,
+  *,
+  num_train: int = 8,
+  num_val: int = 2,
+  num_frames: int = 50,
+  resolution: int = 64,
+) -> pathlib.Path:
+  """Writes drawn clips as `mdcf prepare` writes those of videos.
+
+  What there is found by looking at faces is known here, so no MediaPipe.
+
+  Args:
+    folder: of the dataset, for `config.data.dir`.
+    num_train, num_val: clips of each split; every one has a head of its own.
+    num_frames, resolution: of each clip.
+
+  Returns:
+    The folder that holds the files.
+
+  Raises:
+    InputError: no clips are asked for.
+  """
+  from mdcf_jax.data import builder  # Slow to import; most need only clips.
+
+  with tempfile.TemporaryDirectory() as work:
+    paths = []
+    for seed in range(num_train + num_val):
+      paths.append(pathlib.Path(work, f'{seed}.npz'))
+      records.save(paths[-1], make_clip(seed, num_frames, resolution))
+    clips = {'train': paths[:num_train], 'val': paths[num_train:]}
+    return builder.build(clips, folder)
 
 
 def face_boxes(head: Identity, state: State) -> np.ndarray:

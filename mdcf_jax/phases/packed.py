@@ -1,5 +1,6 @@
 """Phases as packed weights describe them: to use what was trained."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -34,6 +35,25 @@ def build_phases(
     )
     for name in NAMES
     if name in config['phases']
+  }
+
+
+def split(variables: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+  """Returns (params, model_state) of the variables of a phase."""
+  state = {k: v for k, v in variables.items() if k != 'params'}
+  return variables.get('params', {}), state
+
+
+def frozen(variables: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns FDE and LMAE as the diffusion receives them from their phases.
+
+  Args:
+    variables: name of a phase -> its variables; 'lmae' may be missing where it
+      has nothing to learn.
+  """
+  return {
+    name: dict(zip(('params', 'model_state'), split(variables.get(name, {}))))
+    for name in ('fde', 'lmae')
   }
 
 

@@ -6,7 +6,8 @@ import time
 import numpy as np
 import pytest
 
-from mdcf_jax.data import records, synthetic, talking_head
+from mdcf_jax.data import builder, records, synthetic, talking_head
+from mdcf_jax.errors import InputError
 
 
 def _warp(image: np.ndarray, grid: np.ndarray) -> np.ndarray:
@@ -154,3 +155,27 @@ def test_drawing_is_fast():
   start = time.process_time()
   talking_head.render(head, state, 64)
   assert 64 / (time.process_time() - start) > 50
+
+
+def test_a_dataset_of_drawn_clips(tmp_path):
+  """Both splits can be read, and nobody is in both."""
+  folder = synthetic.write_dataset(
+    tmp_path / 'set', num_train=3, num_val=1, num_frames=5, resolution=32
+  )
+  people = {}
+  for split in ('train', 'val'):
+    source = builder.open_source(tmp_path / 'set', split)
+    found = [records.from_source(source[i]) for i in range(len(source))]
+    for record in found:
+      records.validate(record)
+      assert len(record['frames']) == 5
+      assert records.decode_jpeg(record['frames'][0]).shape == (32, 32, 3)
+    people[split] = {record['identity'] for record in found}
+  assert folder.is_relative_to(tmp_path / 'set')
+  assert len(people['train']) == 3 and len(people['val']) == 1
+  assert not people['train'] & people['val']
+
+
+def test_a_dataset_without_clips_is_none(tmp_path):
+  with pytest.raises(InputError, match='no clips'):
+    synthetic.write_dataset(tmp_path / 'set', num_train=0, num_val=0)
