@@ -50,8 +50,9 @@ from bench import limit_tables as tables  # noqa: E402
 from mdcf_jax import inputs  # noqa: E402
 from mdcf_jax.cli import reconstruct  # noqa: E402
 from mdcf_jax.errors import InputError, NoFace  # noqa: E402
+from mdcf_jax.hub.fetch import BUNDLED  # noqa: E402
 from mdcf_jax.media import faces, image, landmarker  # noqa: E402
-from mdcf_jax.pipeline import BUNDLED, Pipeline  # noqa: E402
+from mdcf_jax.pipeline import Pipeline  # noqa: E402
 from scripts import score_bundled  # noqa: E402
 
 View = pictures.View

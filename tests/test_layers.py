@@ -45,6 +45,7 @@ ALLOWED = {
   'stages': ('phases', 'devices'),
   'clips': ('inputs', 'stages', 'media'),
   'timing': (),
+  'generator': ('clips', 'devices', 'stages', 'timing', 'media'),
   'pipeline': None,
   'reenact': None,
   'app': (
