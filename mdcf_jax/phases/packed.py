@@ -10,6 +10,8 @@ from ml_collections import ConfigDict
 from mdcf_jax.phases import PHASES
 
 NAMES = ('fde', 'lmae', 'diffusion', 'pbnet')
+# Keys of the diffusion's `loss` that its samples depend on.
+_OF_SAMPLING = ('objective', 'clip', 'smoothing')
 
 
 def build_phases(
@@ -60,11 +62,11 @@ def frozen(variables: Mapping[str, Any]) -> dict[str, Any]:
 def _kept(how: dict[str, Any]) -> dict[str, Any]:
   """What matters after training of `loss`, from how a phase was trained.
 
-  Weights from before there was a choice of objectives, and converted ones,
-  do not name theirs: the phase's default.
+  Weights from before there was such a choice, and converted ones, do not name
+  theirs: the phase's default.
   """
   trained = how.get('config', {}).get('loss', {})
-  return {k: trained[k] for k in ('objective',) if k in trained}
+  return {k: trained[k] for k in _OF_SAMPLING if k in trained}
 
 
 def _tuples(value: Any) -> Any:
