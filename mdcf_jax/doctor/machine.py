@@ -20,6 +20,7 @@ EXTRAS = {
   'hub': (['huggingface_hub'], 'weights by name'),
   'provenance': (['c2pa-python', 'cryptography'], 'signed manifests'),
   'plot': (['matplotlib'], 'mdcf plot'),
+  'app': (['gradio'], 'mdcf app'),
 }
 # Variables that are shown, by how they begin; of others nothing is told.
 SHOWN = ('JAX_', 'XLA_', 'MDCF_', 'CUDA_VISIBLE_', 'TPU_', 'OMP_NUM', 'LIBTPU_')
