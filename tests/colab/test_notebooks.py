@@ -183,6 +183,8 @@ def run(script, tmp_path, monkeypatch):
   """`(name, parameters) -> notebook` with outputs; writes into tmp_path."""
   for variable in ('XDG_CACHE_HOME', 'IPYTHONDIR', 'MPLCONFIGDIR'):
     monkeypatch.setenv(variable, str(tmp_path / 'home'))
+  # One device, as a reader has, not the eight of other tests.
+  monkeypatch.setenv('XLA_FLAGS', '--xla_backend_optimization_level=0')
 
   def execute(name, **parameters):
     notebook, cost = script.execute(script.read(name), parameters)
