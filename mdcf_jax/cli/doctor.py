@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
   from mdcf_jax.cli import generate
   from mdcf_jax.doctor.examine import examine
 
-  generate._keep_programs()
+  generate.keep_programs()
   found = examine(not args.no_test, variables)
   if args.json:
     rows = [dataclasses.asdict(finding) for finding in found]
