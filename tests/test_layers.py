@@ -50,7 +50,7 @@ ALLOWED = {
   'reenact': None,
   'app': (
     *('app', 'pipeline', 'inputs', 'media', 'models', 'phases', 'visualize'),
-    'errors',
+    *('network', 'errors'),
   ),
   'doctor': None,
   'export': None,

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from mdcf_jax import InputError, network
+from mdcf_jax.app import server
 from mdcf_jax.cli.main import main
 from mdcf_jax.media import download
 from tests.test_layers import imports
@@ -18,9 +19,10 @@ LIBRARIES = {
   'urllib.request': {'media/download.py'},
   'http.client': {'media/download.py'},
   'huggingface_hub': {'hub/client.py'},
+  'socket': {'app/server.py'},  # Which listens, on this machine alone.
 }
 NOBODY = ('requests', 'httpx', 'httpx2', 'aiohttp', 'urllib3', 'ftplib')
-NOBODY += ('socket', 'gcsfs', 'boto3', 'xmlrpc', 'smtplib', 'telnetlib')
+NOBODY += ('gcsfs', 'boto3', 'xmlrpc', 'smtplib', 'telnetlib')
 # Calls from which everything else follows.
 DOORS = ('urlopen', 'HfApi', 'urlretrieve', 'download_url', 'hf_hub_url')
 
@@ -70,6 +72,13 @@ def test_every_door_asks_first(repository):
         assert asked and min(asked) < line, f'{path}: {node.name}'
         doors += 1
   assert doors == 3  # A download, and two ways to the Hub.
+
+
+def test_a_public_link_is_refused_offline(monkeypatch):
+  monkeypatch.setenv('MDCF_OFFLINE', '1')
+  with pytest.raises(InputError, match='a public link: MDCF_OFFLINE is set'):
+    with server.serve(None, share=True):
+      pass
 
 
 @pytest.mark.parametrize(

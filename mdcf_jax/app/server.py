@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
+from mdcf_jax import network
 from mdcf_jax.app.guard import Guard
 from mdcf_jax.app.limits import Limits
 from mdcf_jax.app.studio import Studio
@@ -56,9 +57,11 @@ def serve(
     The address, a public one with `share`, and the studio.
 
   Raises:
-    InputError: gradio is missing, the port is taken, or the resolution is none
-      of the weights'.
+    InputError: gradio is missing, the port is taken, the resolution is none
+      of the weights', or a link is asked for and `MDCF_OFFLINE` is set.
   """
+  if share:
+    network.check('a public link')
   check_gradio()
   limits = limits or Limits()
   port = find_port(port)

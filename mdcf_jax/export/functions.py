@@ -23,7 +23,7 @@ from flax import traverse_util
 from mdcf_jax.data.records import AUDIO_ENCODERS
 from mdcf_jax.ops.sampling import State
 from mdcf_jax.phases import packed
-from mdcf_jax.stages import Options, Stages, split
+from mdcf_jax.stages import Options, Stages
 
 Arrays = dict[str, Any]
 _OF_CLIP = dict(source_pose=6, source_blink=2, face_box=4)
@@ -147,7 +147,7 @@ class Maker:
     phase, options = self._phase, self._options
 
     def call(variables, xt, x0, step, seed, features, **known):
-      params, _ = split(variables['diffusion'])
+      params, _ = packed.split(variables['diffusion'])
       known = {name: x[None] for name, x in known.items()}
       _, rng = _keys(seed)
       state = phase.advance(
@@ -182,7 +182,7 @@ class Maker:
     """z of xt after the last step, in units of the decoder."""
 
     def call(variables, xt, frame_mask, opened=None):
-      _, model_state = split(variables['diffusion'])
+      _, model_state = packed.split(variables['diffusion'])
       state = State(xt[None], xt[None])
       opened = None if opened is None else opened[None]
       z = self._phase.finish(model_state, state, frame_mask[None], opened)
