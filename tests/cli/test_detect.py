@@ -129,7 +129,7 @@ def test_the_manifest_is_shown(files, tmp_path, capfd):
 @pytest.fixture
 def generate(files, tmp_path, monkeypatch):
   """`mdcf generate` with frames that no network made."""
-  from mdcf_jax import pipeline
+  from mdcf_jax import pipeline, timing
 
   frames = spoil.clip(12)
   stage = types.SimpleNamespace(beside_weights=0)
@@ -140,7 +140,7 @@ def generate(files, tmp_path, monkeypatch):
       stages={'all': stage},
       **dict(frames=12, resolution=256, peak=0, weights=0, clips=1),
     ),
-    timings={'frames': pipeline.Timing(1.0, 12)},
+    timings={'frames': timing.Timing(1.0, 12)},
   )
   monkeypatch.setattr(
     pipeline.Pipeline, 'from_pretrained', lambda *_, **__: pipe

@@ -185,4 +185,4 @@ def test_info(runs, tmp_path, capsys):
 
 def test_info_without_weights(tmp_path, capsys):
   assert cli.main(['info', str(tmp_path / 'absent')]) == 2
-  assert 'no folder of weights' in capsys.readouterr().err
+  assert 'no such weights' in capsys.readouterr().err

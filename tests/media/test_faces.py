@@ -196,7 +196,7 @@ def test_missing_model_is_said(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
   ('error', 'advice'),
   [
-    (ModuleNotFoundError("No module named 'mediapipe'"), r'mdcf_jax\[faces\]'),
+    (ModuleNotFoundError("No module named 'mediapipe'"), r'\.\[faces\]'),
     (
       ImportError('libGL.so.1: cannot open shared object'),
       _PACKAGES,

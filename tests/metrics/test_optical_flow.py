@@ -102,7 +102,7 @@ def test_farneback_sees_a_shift_and_says_its_parameters():
 
 def test_without_opencv_the_extra_is_named(monkeypatch):
   monkeypatch.setitem(sys.modules, 'cv2', None)
-  with pytest.raises(InputError, match=r"'mdcf_jax\[eval\]'"):
+  with pytest.raises(InputError, match=r"'\.\[eval\]'"):
     farneback_flow(random_images(2, 128))
 
 
