@@ -35,8 +35,8 @@ def read_motion(
 
   Returns:
     pose `[N, 6]` in the square around the first frame's face, cut as of a
-    portrait (a square video stays whole), and blink `[N, 2]`; units are those
-    of `media.faces.FaceTrack`. Where no face is seen they are interpolated.
+    portrait, and blink `[N, 2]`; units are those of `media.faces.FaceTrack`.
+    Where no face is seen they are interpolated.
 
   Raises:
     NoFace: less than half of the frames has a face.
@@ -54,10 +54,11 @@ def read_motion(
     raise NoFace(
       f'{path}: a face is seen in {seen} of {count} frames, which is too few'
     )
-  square = (0, 0, info.width, info.height)
-  if info.width != info.height:
-    square = image.square_around(track.face_box[0], info.width, info.height)
-  pose = in_square(track.pose, square, info.width, info.height)
+  size = info.width, info.height
+  square = (0, 0, *size)
+  if not image.is_portrait(track.face_box[0], *size):
+    square = image.square_around(track.face_box[0], *size)
+  pose = in_square(track.pose, square, *size)
   order = to_and_fro(count, frames)
   return pose[order], track.blink[order]
 

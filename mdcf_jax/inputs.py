@@ -34,7 +34,7 @@ class Source:
     picture: `[H, W, 3]` uint8, which it was cut from.
     square: (x, y, side, side), where; it may reach outside of the picture.
     pose: `[6]`, blink: `[2]`, face_box: `[4]` in [0, 1]; those of the face
-      when it was looked for, else what is usual of a portrait.
+      that MediaPipe sees in the square, else what is usual of a portrait.
   """
 
   image: np.ndarray
@@ -157,29 +157,22 @@ def audio_features(
 
 
 def read_source(
-  image: Any,
-  crop: Any,
-  resolution: int,
-  face: int | None = None,
-  *,
-  look: bool = False,
+  image: Any, crop: Any, resolution: int, face: int | None = None
 ) -> Source:
   """Reads a portrait and cuts a square of `resolution` pixels out of it.
 
-  MediaPipe looks for the face only where it decides something: with 'auto'
-  and an image that is not square, or when it is asked for. Without MediaPipe
-  the centre is taken, unless a face is named by its number.
+  Where MediaPipe is missing, the centre is taken for the crop 'auto', unless a
+  face is named by its number, and the face is taken to be a usual one.
 
   Args:
     image, crop: of `Pipeline.prepare`.
     resolution: R, in pixels.
     face: with the crop 'auto', which one, in the order of
       `face_search.find_boxes`, from 1; None is the main one.
-    look: whether to look how the face in the square is turned in any case.
 
   Raises:
-    InputError: the image or the crop cannot be used, or a face was looked for
-      and there is none, or none of that number.
+    InputError: the image or the crop cannot be used, or a face is needed and
+      there is none, or none of that number.
   """
   from mdcf_jax.media import image as media_image
 
@@ -194,14 +187,12 @@ def read_source(
   if face is not None:
     box = _numbered(image, face, crop, name)
   elif crop == 'auto':
-    square = image.shape[0] == image.shape[1]
-    box = None if square else _main_face(image, name)
+    box = _main_face(image, name)
     crop = 'none' if box is None else crop
   cut, square = media_image.crop_square(
     image, crop, resolution, lambda _: box, name=name
   )
-  found = find_faces(cut) if box is not None or look else None
-  if found:
+  if found := find_faces(cut, logging.DEBUG):
     seen = found[0].pose[0], found[0].blink[0], found[0].face_box[0]
   else:
     seen = faces.DEFAULT_POSE, faces.DEFAULT_BLINK, faces.DEFAULT_FACE_BOX
@@ -211,26 +202,40 @@ def read_source(
 
 
 def _main_face(image: np.ndarray, name: str) -> np.ndarray | None:
-  """Its box; None where nobody can look."""
-  found = find_faces(image)
+  """The box to crop to; None for the centre, which may be the whole picture."""
+  from mdcf_jax.media.image import is_portrait
+
+  height, width = image.shape[:2]
+  square = height == width
+  found = find_faces(image, logging.DEBUG if square else logging.WARNING)
   if found is None:
+    return None
+  if found:
+    box = found[0].face_box[0]
+  else:
+    far = []
+    with contextlib.suppress(InputError):  # That has been said.
+      far = face_search.find_boxes(image)
+    if not far and square:
+      return None
+    if not far:
+      raise InputError(
+        f'no face found in {name}; give the square around it (--crop '
+        'X,Y,W,H), or take the centre (--crop none)'
+      )
+    box = face_search.largest(far)
+  if is_portrait(box, width, height):
     return None
   if len(found) > 1:
     logger.warning(
       '%d faces in %s: the main one is taken (--face N takes another)',
       *(len(found), name),
     )
-  if found:
-    return found[0].face_box[0]
-  far = []
-  with contextlib.suppress(InputError):  # That has been said.
-    far = face_search.find_boxes(image)
-  if not far:
-    raise InputError(
-      f'no face found in {name}; give the square around it (--crop X,Y,W,H), '
-      'or take the centre (--crop none)'
+  if square:
+    logger.info(
+      '%s is cropped to its face (--crop none takes all of it)', name
     )
-  return face_search.largest(far)
+  return box
 
 
 def _numbered(
@@ -250,12 +255,19 @@ def _numbered(
   return boxes[number - 1]
 
 
-def find_faces(image: np.ndarray) -> list[faces.FaceTrack] | None:
-  """Faces of an image, the main one first; None where nobody can look."""
+def find_faces(
+  image: np.ndarray, level: int = logging.WARNING
+) -> list[faces.FaceTrack] | None:
+  """Faces of an image, the main one first; None where nobody can look.
+
+  Args:
+    image: `[H, W, 3]` uint8.
+    level: of `logging`, at which to say that the centre is taken then.
+  """
   try:
     return faces.detect_faces(image)
   except InputError as error:
-    logger.warning('the centre of the image is taken: %s', error)
+    logger.log(level, 'the centre of the image is taken: %s', error)
     return None
 
 

@@ -219,8 +219,9 @@ class Pipeline(Generator):
       guidance_scale: above 1 follows the conditions more; twice the work.
       pose: 'generated', 'still', `[N, 6]` or a .npy or .csv file with it.
       blink: 'generated', 'none', `[N, 2]` or a .npy or .csv file with it.
-      crop: 'auto' (around the face; a square image stays whole), 'none' (the
-        centre), or (x, y, width, height) in pixels of the image.
+      crop: 'auto' (around the face; a square image stays whole where its face
+        is large and in the middle), 'none' (the centre), or (x, y, width,
+        height) in pixels of the image.
       resolution: pixels of a side, by default those trained for.
       face: its number from the left, from 1, if there are several.
       pose_from, blink_from: a video to move as, in place of `pose` and `blink`.
@@ -252,9 +253,7 @@ class Pipeline(Generator):
       timing.frames += total
       audio_emb = inputs.audio_features(samples, rate, self.encoder)
     with self._timed('image', 1):
-      source = inputs.read_source(
-        *(image, crop, resolution, face), look=driving.any_of(videos)
-      )
+      source = inputs.read_source(image, crop, resolution, face)
       paste = Paste(source.picture, source.square) if paste_back else None
     if driving.any_of(videos):
       with self._timed('driving', total):

@@ -11,6 +11,7 @@ the decoder. The video is read as it is needed, so its length takes no memory.
 import dataclasses
 import functools
 import itertools
+import logging
 import math
 import os
 from collections.abc import Iterator
@@ -82,7 +83,7 @@ def reenact(
       best from a frame 0 that looks like the portrait.
     crop, face, paste_back: of the portrait, as in `Pipeline.prepare`.
     driving_crop: the same of the video, around the first face that is seen; it
-      stays where it is. A square video stays whole.
+      stays where it is.
     resolution: pixels of a side, by default those trained for.
     fps: frames a second of the result; None is those of the video, or 60 where
       it has more. They are met by true time: frames are dropped or repeated.
@@ -286,13 +287,14 @@ def _pictures(
   resolution: int,
 ) -> _Pictures:
   """Opens a video, its frames cut as of a portrait."""
-  crop = 'none' if crop == 'auto' and info.width == info.height else crop
   frames = video.iter_frames(path, fps)
   first = next(frames)
   locate = None
   if crop == 'auto':
-    box = _face_box(path)
-    crop, locate = ('none', None) if box is None else (crop, lambda _: box)
+    size = info.width, info.height
+    box = _face_box(path, square=len(set(size)) == 1)
+    whole = box is None or image.is_portrait(box, *size)
+    crop, locate = ('none', None) if whole else (crop, lambda _: box)
   cut, square = image.crop_square(
     first, crop, resolution, locate, name=os.fspath(path)
   )
@@ -302,14 +304,20 @@ def _pictures(
   return _Pictures(cut, map(cutter, frames))
 
 
-def _face_box(path: str | os.PathLike) -> np.ndarray | None:
-  """The main face's box at its first appearance; None if nobody can look."""
+def _face_box(path: str | os.PathLike, square: bool) -> np.ndarray | None:
+  """The main face's box at its first appearance; None if nobody can look.
+
+  Nothing is said, and None is given where no face is found, of a square video.
+  """
+  level = logging.DEBUG if square else logging.WARNING
   for frame in video.iter_frames(path, 1, max_frames=_SEARCHED):
-    found = inputs.find_faces(frame)
+    found = inputs.find_faces(frame, level)
     if found is None:
       return None
     if found:
       return found[0].face_box[0]
+  if square:
+    return None
   raise NoFace(
     f'no face found in the first {_SEARCHED} seconds of {path}; give the '
     'square around it (--driving-crop X,Y,W,H), or take the centre '

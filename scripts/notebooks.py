@@ -78,7 +78,7 @@ except importlib.metadata.PackageNotFoundError:
   run(sys.executable, '-m', 'pip', 'install', '--quiet', wanted)
 {download}"""
 _FACES = """\
-  extras += ['faces']  # To find faces in pictures that are not square.
+  extras += ['faces']  # To find faces in pictures that are not cropped.
 """
 _DOWNLOAD = """\
   run(sys.executable, '-m', 'mdcf_jax.cli.main', 'download', 'faces')

@@ -150,7 +150,7 @@ def given(tmp_path, tiny_weights, monkeypatch):
       writer.write(frame)
   track = face(np.linspace(0, 0.1, COUNT)[:, None] * np.ones(2))
   monkeypatch.setattr(limits.faces, 'track_faces', lambda *_, **__: track)
-  monkeypatch.setattr(limits.inputs, 'find_faces', lambda _: [face()])
+  monkeypatch.setattr(limits.inputs, 'find_faces', lambda *_: [face()])
   monkeypatch.setattr(limits.landmarker, 'find_model', lambda: 'a model')
 
   def generate(pipe, image, audio, **options):

@@ -105,9 +105,15 @@ def test_a_video_is_cut_or_repeated(clip):
   assert pose[:, 0].tolist() == [0, 1, 2, 3]
 
 
-def test_square_videos_stay_whole(clip):
-  pose, _ = driving.read_motion(clip(3, (64, 64)), 3)
-  np.testing.assert_allclose(pose[:, 3:], track(3).pose[:, 3:], atol=1e-6)
+def test_square_videos_stay_whole_where_the_face_is_large(clip, monkeypatch):
+  path = clip(3, (64, 64))
+  pose, _ = driving.read_motion(path, 3)
+  assert abs(np.exp(pose[0, 5]) - 0.62) < 0.05
+  found = track(3)
+  found.face_box[:] = 0.2, 0.2, 0.8, 0.8
+  monkeypatch.setattr(faces, 'track_faces', lambda *_, **__: found)
+  pose, _ = driving.read_motion(path, 3)
+  np.testing.assert_allclose(pose[:, 3:], found.pose[:, 3:], atol=1e-6)
 
 
 def test_too_few_faces_are_an_error(clip):

@@ -16,6 +16,7 @@ from configs import diffusion
 from mdcf_jax import InputError, clips, driving, inputs
 from mdcf_jax.cli import pack
 from mdcf_jax.clips import bucket_length
+from mdcf_jax.media.image import square_around
 from mdcf_jax.pipeline import Pipeline
 from mdcf_jax.speech import MEL, AudioFeatures
 from tests.tiny_model import write_tiny_weights
@@ -253,9 +254,59 @@ def test_image_array_that_cannot_be_used(pipe):
     pipe.stream(np.zeros((64, 64, 3)), (speech(0.7), RATE))
 
 
-def test_square_portrait_never_needs_faces(portrait, monkeypatch):
-  monkeypatch.setattr(inputs, 'find_faces', lambda _: pytest.fail('looked'))
+def seen_at(box):
+  """A search for faces that finds one there."""
+  face = inputs.faces.FaceTrack(
+    detected=np.ones(1, bool),
+    face_box=np.float32([box]),
+    pose=np.full((1, 6), 3, np.float32),
+    blink=np.full((1, 2), 0.4, np.float32),
+    mouth_box=np.zeros((1, 4), np.float32),
+    landmarks=np.zeros((1, 478, 2), np.float32),
+  )
+  return lambda _: [face]
+
+
+def test_square_portrait_never_needs_faces(portrait, monkeypatch, caplog):
+  def missing(_):
+    raise InputError('no MediaPipe')
+
+  monkeypatch.setattr(inputs.faces, 'detect_faces', missing)
   source = inputs.read_source(portrait, 'auto', 64)
+  np.testing.assert_array_equal(source.image, portrait)
+  np.testing.assert_allclose(source.pose, inputs.faces.DEFAULT_POSE)
+  monkeypatch.setattr(inputs.faces, 'detect_faces', lambda _: [])
+  monkeypatch.setattr(inputs.face_search, 'find_boxes', lambda _: [])
+  source = inputs.read_source(portrait, 'auto', 64)
+  np.testing.assert_array_equal(source.image, portrait)
+  assert not caplog.records
+
+
+def test_good_square_portrait_stays_whole(portrait, monkeypatch):
+  """And the face in it is seen."""
+  find = seen_at([0.22, 0.2, 0.78, 0.8])
+  monkeypatch.setattr(inputs.faces, 'detect_faces', find)
+  source = inputs.read_source(portrait, 'auto', 64)
+  np.testing.assert_array_equal(source.image, portrait)
+  assert source.square == (0, 0, 64, 64)
+  assert (source.pose == 3).all() and (source.blink == np.float32(0.4)).all()
+  np.testing.assert_allclose(source.face_box, [0.22, 0.2, 0.78, 0.8])
+
+
+@pytest.mark.parametrize(
+  'box',
+  [
+    pytest.param([0.4, 0.3, 0.6, 0.6], id='small'),
+    pytest.param([0.45, 0.2, 0.98, 0.8], id='off-centre'),
+  ],
+)
+def test_other_square_pictures_are_cropped(portrait, box, monkeypatch, caplog):
+  monkeypatch.setattr(inputs.faces, 'detect_faces', seen_at(box))
+  with caplog.at_level('INFO'):
+    source = inputs.read_source(portrait, 'auto', 64)
+  assert source.square == square_around(np.float32(box), 64, 64)
+  assert '--crop none' in caplog.text
+  source = inputs.read_source(portrait, 'none', 64)
   np.testing.assert_array_equal(source.image, portrait)
 
 
@@ -315,7 +366,7 @@ def test_moves_of_a_video_are_conditions(pipe, portrait, monkeypatch):
     lambda path, n: (pose[:n], np.full((n, 2), 0.2, np.float32)),
   )
   looked = []
-  monkeypatch.setattr(inputs, 'find_faces', lambda x: looked.append(1) or [])
+  monkeypatch.setattr(inputs, 'find_faces', lambda *_: looked.append(1) or [])
   given = portrait, (speech(0.7), RATE)
   clip = pipe.prepare(*given, pose_from='a.mp4')
   assert looked and 'blink' not in clip.conditions

@@ -36,12 +36,14 @@ class Framing:
 
   @property
   def usual(self) -> str:
-    """What the command line takes: a square picture is used as a whole."""
+    """What the command line takes: the main face, or a good picture whole."""
     height, width = self.picture.shape[:2]
-    if height == width or not self.boxes:
+    if not self.boxes:
       return self._all
-    areas = [np.prod(box[2:] - box[:2]) for box in self.boxes]
-    return f'{_FACE}{int(np.argmax(areas)) + 1}'
+    main = int(np.argmax([np.prod(box[2:] - box[:2]) for box in self.boxes]))
+    if image.is_portrait(self.boxes[main], width, height):
+      return self._all
+    return f'{_FACE}{main + 1}'
 
   @property
   def shown(self) -> tuple[int, int]:

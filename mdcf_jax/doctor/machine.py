@@ -15,7 +15,7 @@ from mdcf_jax.doctor.findings import LACKING, OK, Findings, private
 PACKAGES = ('jax', 'jaxlib', 'flax', 'numpy', 'av', 'pillow', 'safetensors')
 # Extras of the package: what they install, and what it is for.
 EXTRAS = {
-  'faces': (['mediapipe'], 'faces of portraits that are not square'),
+  'faces': (['mediapipe'], 'faces of portraits that are not cropped yet'),
   'eval': (['onnxruntime', 'opencv-contrib-python'], 'all scores'),
   'hub': (['huggingface_hub'], 'weights by name'),
   'provenance': (['c2pa-python', 'cryptography'], 'signed manifests'),

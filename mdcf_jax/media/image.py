@@ -21,6 +21,11 @@ MAX_PIXELS = 120_000_000  # A 100-megapixel camera passes, a bomb does not.
 FACE_HEIGHT = 0.62
 FACE_CENTRE = 0.53
 
+# A square picture is a portrait as it is unless the square around its face is
+# smaller than this part of it, or farther off its middle, in its sides.
+LEAST_SHARE = 0.8
+MOST_SHIFT = 0.15
+
 _MODES_WITH_ALPHA = ('RGBA', 'LA', 'PA', 'RGBa', 'La')
 
 Box = tuple[float, float, float, float]
@@ -165,6 +170,22 @@ def square_around(
   side = int(round(side))
   x, y = (x0 + x1) / 2 - side / 2, (y0 + y1) / 2 - FACE_CENTRE * side
   return int(round(x)), int(round(y)), side, side
+
+
+def is_portrait(box: Box, width: int, height: int) -> bool:
+  """Whether a picture is used whole: square, its face about where it should be.
+
+  Args:
+    box: of the face, (x0, y0, x1, y1) in [0, 1].
+    width, height: of the image, in pixels.
+  """
+  x, y, side, _ = square_around(box, width, height)
+  shift = max(abs(x + (side - width) / 2), abs(y + (side - height) / 2))
+  return (
+    width == height
+    and side >= LEAST_SHARE * width
+    and shift <= MOST_SHIFT * width
+  )
 
 
 def cut_square(image: np.ndarray, square, resolution: int) -> np.ndarray:

@@ -15,11 +15,13 @@ BOXES = tuple(
 
 
 def test_what_is_usual():
-  """As on the command line: a square is whole, else the largest face."""
+  """As on the command line: the largest face, or a good square as it is."""
   wide, square = samples.picture(200, 100), samples.picture(100, 100)
   assert Framing(wide).usual == MIDDLE
   assert Framing(wide, BOXES).usual == 'Face 2'
-  assert Framing(square, BOXES).usual == WHOLE
+  assert Framing(square).usual == WHOLE
+  assert Framing(square, (np.float32([0.2, 0.2, 0.8, 0.8]),)).usual == WHOLE
+  assert Framing(square, BOXES).usual == 'Face 2'
   assert Framing(wide, BOXES).choices == ['Face 1', 'Face 2', MIDDLE, OWN]
 
 

@@ -78,7 +78,7 @@ def test_large_pictures_have_a_smaller_preview():
 
 
 def test_a_face_is_taken_by_its_number(drawn):
-  """Also in a square picture, which otherwise stays whole."""
+  """Also in a square picture, where no face is the main one."""
   picture = np.full((100, 100, 3), 90, np.uint8)
   lefts = [
     inputs.read_source(picture, 'auto', 32, number).square[0]
