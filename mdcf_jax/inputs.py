@@ -232,9 +232,7 @@ def _main_face(image: np.ndarray, name: str) -> np.ndarray | None:
       *(len(found), name),
     )
   if square:
-    logger.info(
-      '%s is cropped to its face (--crop none takes all of it)', name
-    )
+    logger.info('%s is cropped to its face (--crop none takes all of it)', name)
   return box
 
 
