@@ -329,10 +329,10 @@ class Stages:
 
   def _diffusion(self, options, positions, params, clips, first):
     phase = self.phases['diffusion']
-    phase = dataclasses.replace(
-      phase,
-      denoiser=phase.denoiser.clone(positions=positions // len(clips) or 1),
+    denoiser = phase.denoiser.clone(
+      positions=positions // len(clips) or 1, parts=self.devices.count
     )
+    phase = dataclasses.replace(phase, denoiser=denoiser)
 
     def advance(features, known, rng, state):
       return phase.advance(

@@ -116,7 +116,7 @@ class Denoiser(nn.Module):
     dim, dim_mults, num_heads, head_dim, cross_heads, cross_head_dim,
       num_groups, window, norm_over_time: of `UNet3D`.
     remat: of `UNet3D` and `SourceStem`.
-    positions: of `UNet3D`.
+    positions, parts: of `UNet3D`.
     stem_features, stem_levels: of `SourceStem`; 0 features take those of the
       source as they are, for latents of the same size.
     audio_features, audio_layers: of `AudioEncoder`; 0 features take audio_emb
@@ -146,6 +146,7 @@ class Denoiser(nn.Module):
   norm_over_time: bool = False
   remat: bool = False
   positions: int = 0
+  parts: int = 1
   stem_features: int = 256
   stem_levels: int = 3
   audio_features: int = 256
@@ -207,6 +208,7 @@ class Denoiser(nn.Module):
       norm_over_time=self.norm_over_time,
       remat=self.remat,
       positions=self.positions,
+      parts=self.parts,
       dtype=self.dtype,
     )
 

@@ -259,6 +259,7 @@ class UNet3D(nn.Module):
     positions: frames times pixels that a layer works on at a time, to save
       memory of long clips: frames by themselves, or pixels through all frames.
       0: all of them, as always with `norm_over_time`.
+    parts: devices that the frames are split over, which share every piece.
     dtype: computation dtype; parameters, norms and softmax stay float32.
   """
 
@@ -274,6 +275,7 @@ class UNet3D(nn.Module):
   norm_over_time: bool = False
   remat: bool = False
   positions: int = 0
+  parts: int = 1
   dtype: Any = jnp.float32
 
   @nn.compact
@@ -358,7 +360,7 @@ class UNet3D(nn.Module):
     if frame_mask is not None:
       given = (x, frame_mask.reshape(-1, 1), *more)
     size = max(1, self.positions // (x.shape[1] * x.shape[2]))
-    return one_by_one(module, given, size=size)
+    return one_by_one(module, given, size=size, parts=self.parts)
 
   def _by_pixel(self, module, x, bias_table, frame_mask):
     """Calls a module that sees pixels of `[B * T, h, w, C]` by themselves."""

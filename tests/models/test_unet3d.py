@@ -97,14 +97,16 @@ def test_drawn_parameters_are_those_of_the_initialisers():
   jax.tree_util.tree_map_with_path(compare, expected, drawn)
 
 
-@pytest.mark.parametrize('positions', [1, 16, 40, 10**6])
-def test_pieces_equal_the_whole(positions):
+@pytest.mark.parametrize(
+  ('positions', 'parts'), [(1, 1), (32, 1), (256, 1), (10**6, 1), (96, 2)]
+)
+def test_pieces_equal_the_whole(positions, parts):
   """Of a pixel, of a part of a frame, of some frames that leave a rest."""
-  inputs = tiny_inputs()
+  inputs = tiny_inputs(23)
   params = random_params(tiny(), *inputs)
-  mask = jnp.ones((2, 20)).at[1, 13:].set(0)
+  mask = jnp.ones((2, 23)).at[1, 13:].set(0)
   whole, pieces = (
-    jax.jit(tiny(positions=n).apply)(params, *inputs, mask)
+    jax.jit(tiny(positions=n, parts=parts).apply)(params, *inputs, mask)
     for n in (0, positions)
   )
   np.testing.assert_allclose(pieces, whole, rtol=1e-4, atol=1e-4)
