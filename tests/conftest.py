@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import resource
 import socket
 import sys
 
@@ -40,9 +41,11 @@ sys.addaudithook(_stay_here)
 # `configs` lies beside the package and is not installed with it.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
+import jax  # noqa: E402
 import pytest  # noqa: E402
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
+_MOST_MEMORY = 3 * 2**30  # Bytes of one process of tests, after which to tidy.
 
 
 @pytest.fixture(scope='session')
@@ -62,6 +65,16 @@ def own_certificate(tmp_path_factory):
     name = 'mdcf_jax.media.certificates.cache_dir'
     patch.setattr(name, lambda: folder)
     yield
+
+
+@pytest.fixture(scope='module', autouse=True)
+def few_programs():
+  """Compiled programs are dropped between files before they fill the memory."""
+  yield
+  statm = pathlib.Path('/proc/self/statm')  # Of Linux alone.
+  pages = int(statm.read_text().split()[1]) if statm.exists() else 0
+  if pages * resource.getpagesize() > _MOST_MEMORY:
+    jax.clear_caches()
 
 
 @pytest.fixture(scope='session')

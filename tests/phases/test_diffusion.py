@@ -1,8 +1,7 @@
-"""The diffusion phase on top of auto-encoders that are simple arithmetic."""
+"""What the diffusion phase learns, samples and caches."""
 
 import dataclasses
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,115 +11,18 @@ import pytest
 from flax import linen as nn
 
 from mdcf_jax.data import records
-from mdcf_jax.errors import InputError
-from mdcf_jax.models import denoiser
 from mdcf_jax.ops import noise_schedule, objectives, sampling, smoothing
 from mdcf_jax.phases import denoising, diffusion
 from mdcf_jax.training import latents
-
-SIZE, LENGTH = 32, 6
-
-
-def shrink(x, factor):
-  return nn.avg_pool(x, (factor, factor), (factor, factor))
-
-
-class FakeFDE(nn.Module):
-  """Dynamics are the difference of two small pictures."""
-
-  scale: int = 4
-  num_regions: int = 10
-
-  def setup(self):
-    self.gain = self.param('gain', nn.initializers.ones, ())
-
-  def encode(self, source):
-    return source, self.gain * shrink(source, 4)
-
-  def estimate(self, source, driving):
-    return self.gain * shrink(driving - source, 4)
-
-  def dynamics(self, source, regions, driven, background, *, train):
-    # Of regions that go down: more on the right than on the left.
-    down = jnp.sum(driven['shift'] - regions['shift'], axis=1)[:, 1]
-    columns = jnp.arange(source.shape[2] // 4)[:, None]
-    flow = self.gain * down[:, None, None, None] * columns
-    shape = shrink(source, 4).shape
-    return dict(dynamics=jnp.broadcast_to(flow, shape))
-
-  def decode(self, features, dynamics):
-    moved = features[-1] + dynamics
-    return jnp.repeat(jnp.repeat(moved, 4, axis=1), 4, axis=2)
-
-
-class FakeLMAE(nn.Module):
-  """The latent is four copies of the dynamics' mean, of half the size."""
-
-  latent_channels: int = 4
-  factor: int = 2
-  dtype: Any = jnp.float32
-
-  def setup(self):
-    self.gain = self.param('gain', nn.initializers.ones, ())
-
-  def encode(self, dynamics):
-    mean = shrink(dynamics, 2).mean(axis=-1, keepdims=True)
-    mean = self.gain * jnp.repeat(mean, 4, axis=-1) * jnp.arange(1.0, 5.0)
-    return mean, jnp.full_like(mean, -6.0)
-
-  def decode(self, z):
-    flow = jnp.repeat(jnp.repeat(z[..., :3], 2, axis=-3), 2, axis=-2)
-    return self.gain * flow
-
-
-FROZEN = {
-  name: {'params': {'gain': jnp.ones(())}, 'model_state': {}}
-  for name in ('fde', 'lmae')
-}
-
-
-def make_phase(opening=False, **kwargs):
-  model = denoiser.Denoiser(
-    opening=opening,
-    dim=8,
-    dim_mults=(1,),  # The levels are the U-Net's own matter.
-    num_heads=2,
-    head_dim=4,
-    cross_heads=2,
-    cross_head_dim=4,
-    num_groups=4,
-    window=4,
-    stem_features=8,
-    stem_levels=1,
-    audio_features=8,
-    audio_layers=1,
-  )
-  return diffusion.DiffusionPhase(FakeFDE(), FakeLMAE(), model, **kwargs)
-
-
-def make_batch(batch=2, length=LENGTH, seed=0):
-  rng = np.random.default_rng(seed)
-
-  def normal(*shape):
-    return jnp.float32(rng.standard_normal(shape))
-
-  box = jnp.array([0.2, 0.3, 0.8, 0.9])
-  return dict(
-    source=normal(batch, SIZE, SIZE, 3),
-    source_pose=normal(batch, 6),
-    source_blink=normal(batch, 2),
-    source_opening=normal(batch),
-    source_landmarks=normal(batch, 8, 2),
-    face_box=jnp.tile(box, (batch, 1)),
-    video=normal(batch, length, SIZE, SIZE, 3),
-    audio_emb=normal(batch, length, 12),
-    pose=normal(batch, length, 6),
-    blink=normal(batch, length, 2),
-    mouth_box=jnp.tile(box, (batch, length, 1)),
-    opening=normal(batch, length),
-    landmarks=normal(batch, length, 8, 2),
-    frame_mask=jnp.ones((batch, length)),
-  )
+from tests.phases.small_diffusion import (
+  FROZEN,
+  LENGTH,
+  SIZE,
+  FakeLMAE,
+  conditions,
+  make_batch,
+  make_phase,
+)
 
 
 def learn(phase, steps):
@@ -293,136 +195,6 @@ def test_frames_outside_of_the_mask_do_not_count():
   assert loss(nothing) == 0
 
 
-def test_the_sound_learns_the_opening_only_if_asked():
-  batch, rng = make_batch(), jax.random.key(0)
-  for weight in (0.0, 0.5):
-    phase = make_phase(opening=True, opening_weight=weight)
-    params, state = _drawn(phase)
-    _, (_, terms) = jax.eval_shape(
-      functools.partial(phase.loss_fn, train=True),
-      *(params, state, FROZEN, batch, rng),
-    )
-    assert ('opening' in terms) == (weight > 0)
-  with pytest.raises(InputError, match='model.denoiser.opening is not'):
-    make_phase(opening_weight=0.5)
-
-
-def test_openings_may_be_learnt_alone():
-  phase = make_phase(opening=True, noise_weight=0.0, opening_weight=1.0)
-  params, state = _drawn(phase)
-  (loss, (_, terms)), grads = jax.value_and_grad(phase.loss_fn, has_aux=True)(
-    params, state, FROZEN, make_batch(), jax.random.key(0), train=True
-  )
-  assert set(terms) == {'opening'} and loss == terms['opening'] > 0
-  moved = {name for name, x in grads.items() if optax.global_norm(x) > 0}
-  assert moved == {'opening_predictor'}
-
-
-def test_the_noise_teaches_openings_nothing():
-  """They come from the true clip, so the predictor stays what it is."""
-  phase = make_phase(opening=True)
-  params, state = _drawn(phase)
-
-  def loss(params, batch):
-    rng = jax.random.key(0)
-    return phase.loss_fn(params, state, FROZEN, batch, rng, train=False)[0]
-
-  batch = make_batch()
-  value, grads = jax.value_and_grad(loss)(params, batch)
-  assert optax.global_norm(grads['opening_predictor']) == 0
-  assert optax.global_norm(grads['audio_encoder']) > 0
-  opened = batch | dict(opening=batch['opening'] + 1)
-  assert loss(params, opened) != value
-  moved = opened | dict(source_opening=batch['source_opening'] + 1)
-  np.testing.assert_allclose(loss(params, moved), value, rtol=1e-5)
-
-
-def test_a_generated_mouth_opens_as_the_sound_tells():
-  batch, gains = make_batch(), (1.0, 2.0)
-  openings = []
-  for gain in gains:
-    phase = make_phase(opening=True)
-    model = phase.denoiser.clone(opening_gain=gain)
-    params, _ = _drawn(phase)
-    openings.append(
-      model.apply(
-        {'params': params},
-        batch['audio_emb'] / 10,
-        batch['frame_mask'],
-        method='speak',
-      )
-    )
-  once, twice = (x - denoiser.OPENING_MEAN for x in openings)
-  # A mouth cannot be less than shut, and not open for ever.
-  low, high = jnp.minimum(*openings), jnp.maximum(*openings)
-  assert low.min() >= 0 and high.max() <= denoiser.OPENING_MAX
-  real = (low > 0) & (high < denoiser.OPENING_MAX)
-  assert real.sum() > 6
-  np.testing.assert_allclose(2 * once[real], twice[real], rtol=1e-4, atol=1e-6)
-
-
-def test_what_openings_explain_is_not_learnt():
-  """Labels are less what openings change, and what is sampled is more."""
-  phase = make_phase(opening=True)
-  params, state = _drawn(phase)
-  batch, rng = make_batch(), jax.random.key(0)
-  batch |= dict(pose=0 * batch['pose'], source_pose=0 * batch['source_pose'])
-  same = jnp.broadcast_to(batch['source_opening'][:, None], (2, LENGTH))
-  shut = batch | dict(opening=same)
-  opened = phase._opened(state, FROZEN, batch)
-  np.testing.assert_allclose(phase._opened(state, FROZEN, shut), 0, atol=1e-6)
-  assert np.abs(opened).max() > 0.1
-
-  given = conditions(batch)
-  run = jax.jit(functools.partial(phase.sample, steps=2))
-  unseen = jax.tree.map(jnp.zeros_like, params['mouth_conv'])
-  blind = params | dict(mouth_conv=unseen)
-  z, rest = (
-    run(blind, state, **given, opened=x, rng=rng) for x in (opened, 0 * opened)
-  )
-  np.testing.assert_allclose(z - rest, opened, rtol=1e-4, atol=1e-4)
-  seen = run(params, state, **given, opened=opened, rng=rng)
-  assert not np.allclose(seen, z, atol=1e-4)
-
-
-def test_predicted_clips_say_what_is_heard():
-  phase = make_phase(opening=True)
-  params, state = _drawn(phase)
-  run = jax.jit(phase.predict)
-  batch, rng = make_batch(), jax.random.key(0)
-  z = run(params, state, FROZEN, batch, rng)['z']
-  true = batch | dict(opening=batch['opening'] + 1)  # Nobody knows it.
-  np.testing.assert_array_equal(run(params, state, FROZEN, true, rng)['z'], z)
-  less = batch | dict(source_opening=batch['source_opening'] - 1)
-  assert not np.allclose(
-    run(params, state, FROZEN, less, rng)['z'], z, atol=1e-4
-  )
-
-
-def test_openings_need_regions_of_guide_points():
-  few = FakeFDE(num_regions=6)
-  make_phase(opening=True)
-  with pytest.raises(InputError, match='denoiser.opening guides 10 regions'):
-    dataclasses.replace(make_phase(opening=True), fde=few)
-
-
-def test_without_openings_nothing_is_apart():
-  phase = make_phase()
-  params, state = _drawn(phase)
-  assert phase.speak(params, state, FROZEN, make_batch()) is None
-
-
-def _drawn(phase):
-  """Parameters that are not trained, none of them 0; and the state."""
-  variables = phase.init(jax.random.key(0), make_batch())
-  rng = np.random.default_rng(0)
-  params = jax.tree.map(
-    lambda x: x + 0.1 * jnp.float32(rng.standard_normal(x.shape)),
-    variables['params'],
-  )
-  return params, {'latent_stats': variables['latent_stats']}
-
-
 def test_levels_are_one_per_clip_or_one_per_frame():
   rng = jax.random.key(0)
   clip = denoising.draw_levels(rng, (8, 5), 1000, False)
@@ -431,20 +203,6 @@ def test_levels_are_one_per_clip_or_one_per_frame():
   assert len(np.unique(frame)) > 30
   for t in (clip, frame):
     assert t.dtype == jnp.int32 and t.min() >= 0 and t.max() < 1000
-
-
-def conditions(batch, length=None):
-  """Arguments of `sample`, padded to `length`."""
-  names = ('audio_emb', 'pose', 'blink', 'frame_mask')
-  padded = {}
-  for name in names:
-    x = batch[name]
-    more = (length or x.shape[1]) - x.shape[1]
-    padded[name] = jnp.pad(x, ((0, 0), (0, more)) + ((0, 0),) * (x.ndim - 2))
-  fixed = ('source_pose', 'source_blink', 'face_box')
-  features = shrink(batch['source'], 4)
-  fixed = {name: batch[name] for name in fixed}
-  return dict(source_features=features, **fixed, **padded)
 
 
 @pytest.mark.parametrize(
