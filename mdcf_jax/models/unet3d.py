@@ -119,7 +119,7 @@ class ResnetBlock(nn.Module):
   @nn.compact
   def __call__(
     self,
-    x: jax.Array,
+    x: jax.Array | tuple[jax.Array, ...],
     frame_mask: jax.Array,
     time_emb: jax.Array | None = None,
     streams: Sequence[jax.Array] = (),
@@ -127,7 +127,8 @@ class ResnetBlock(nn.Module):
     """Maps `[N, h, w, C]` to `[N, h, w, C']`.
 
     Args:
-      x: frames, N = B * T.
+      x: frames, N = B * T; of several arrays channels are joined here, where
+        there may be but a piece of them.
       frame_mask: `[B, T]`.
       time_emb: `[N, E]`; None leaves the modulation out.
       streams: one `[N, D]` per condition.
@@ -139,6 +140,8 @@ class ResnetBlock(nn.Module):
     def dense(features, name):
       return nn.Dense(features, dtype=self.dtype, name=name)
 
+    if isinstance(x, tuple):
+      x = jnp.concatenate(x, axis=-1)
     h = SpatialConv(self.features, dtype=self.dtype, name='conv_1')(x)
     h = norm('norm_1')(h, frame_mask)
     if time_emb is not None:
@@ -342,14 +345,13 @@ class UNet3D(nn.Module):
     x = frames(pixels(x, 'mid_pixels', linear=False), 'mid_temporal')
     x = block(widths[-1], x, 'mid_block_1')
     for i, width in enumerate(([self.dim] + widths[:-1])[::-1]):
-      x = jnp.concatenate([x, skips.pop()], axis=-1)
-      x = block(width, x, f'up_{i}_block_0')
+      x = block(width, (x, skips.pop()), f'up_{i}_block_0')
       x = block(width, x, f'up_{i}_block_1')
       x = frames(pixels(x, f'up_{i}_pixels'), f'up_{i}_temporal')
       if i < last:
         double = Upsample(width, dtype=self.dtype, name=f'up_{i}_double')
         x = self._by_frame(double, x)
-    x = self._heads(jnp.concatenate([x, stem], axis=-1), frame_mask)
+    x = self._heads((x, stem), frame_mask)
     return x.reshape(b, length, *x.shape[1:])
 
   def _by_frame(self, module, x, frame_mask=None, *more):
@@ -359,7 +361,8 @@ class UNet3D(nn.Module):
       return recompute(self.remat, module)(*given)
     if frame_mask is not None:
       given = (x, frame_mask.reshape(-1, 1), *more)
-    size = max(1, self.positions // (x.shape[1] * x.shape[2]))
+    height, width = jax.tree.leaves(x)[0].shape[1:3]
+    size = max(1, self.positions // (height * width))
     return one_by_one(module, given, size=size, parts=self.parts)
 
   def _by_pixel(self, module, x, bias_table, frame_mask):
@@ -404,7 +407,7 @@ class UNet3D(nn.Module):
     x = nn.gelu(x, approximate=False)
     return nn.Dense(4 * self.dim, dtype=self.dtype, name='time_1')(x)
 
-  def _heads(self, x: jax.Array, frame_mask: jax.Array) -> jax.Array:
+  def _heads(self, x: tuple, frame_mask: jax.Array) -> jax.Array:
     """One head per entry of out_channels, joined: `[N, h, w, C]` float32."""
     heads = self.out_channels
     heads = (heads,) if isinstance(heads, int) else tuple(heads)
