@@ -116,14 +116,14 @@ class Generator:
     report = progress or (lambda *_: None)
 
     @functools.cache
-    def latents() -> list[tuple[Any, np.ndarray]]:
+    def latents() -> list[tuple]:
       return self._sample(clips, chunks, report)
 
     def frames(i: int) -> Iterator[np.ndarray]:
-      features, z = latents()[i]
+      features, z, eyes = latents()[i]
       if latents_seen is not None:
         latents_seen(i, z)
-      for frame in self._decode(features, z, chunks, report):
+      for frame in self._decode(features, z, eyes, chunks, report):
         yield self._paste(clips[i].paste, frame)
 
     return tuple(frames(i) for i in range(len(clips)))
@@ -198,25 +198,26 @@ class Generator:
     with self._timed(stage, frames), out_of_memory():
       return jax.block_until_ready(program(*call.args))
 
-  def _start(self, clip: Clip) -> tuple[Any, Any, Any]:
-    """Features of the source, and the clip as the diffusion takes it."""
+  def _start(self, clip: Clip) -> tuple[tuple, tuple, Any]:
+    """What is known of the source, the clip as the diffusion takes it, and its
+    first state."""
     motion_rng, sample_rng = jax.random.split(jax.random.key(clip.seed))
     known = self._move(clip, motion_rng)
     image = clip.image[None]
-    features, mouth = self._run(
+    features, face = self._run(
       'encode', self._stages.encode(self.variables, image), 1
     )
     known['opened'] = None
-    if self._stages.opens_mouths:
-      call = self._stages.speech(self.variables, image, mouth, known)
+    if self._stages.knows_faces:
+      call = self._stages.speech(self.variables, image, face, known)
       known['opened'] = self._run('speech', call, clip.frames)
     phase = self._stages.phases['diffusion']
     state = phase.start(features[-1], known['frame_mask'], sample_rng)
-    return features, (features[-1], known, sample_rng), state
+    return (features, face), (features[-1], known, sample_rng), state
 
-  def _sample(self, clips, chunks, report) -> list[tuple[Any, np.ndarray]]:
-    """Of each clip features, and latents `[N, h, w, C]` on the host."""
-    features, given, states = zip(*map(self._start, clips))
+  def _sample(self, clips, chunks, report) -> list[tuple]:
+    """Of each clip features, latents `[N, h, w, C]` on the host, and eyes."""
+    sources, given, states = zip(*map(self._start, clips))
     options, total = clips[0].options, sum(clip.frames for clip in clips)
     for first in range(0, options.steps, options.at_once):
       report('diffusion', first, options.steps)
@@ -229,23 +230,28 @@ class Generator:
       )
       states = self._run('diffusion', call, total if first == 0 else 0)
     report('diffusion', options.steps, options.steps)
-    latents = []
-    for state, (_, known, _) in zip(states, given):
+    made = []
+    for (features, face), state, (_, known, _), clip in zip(
+      sources, states, given, clips
+    ):
       call = self._stages.latents(self.variables, known, state)
-      latents.append(self._run('latents', call, 0))
-    return [
-      (x, np.asarray(z)[0, : clip.frames])
-      for x, z, clip in zip(features, latents, clips)
-    ]
+      z = np.asarray(self._run('latents', call, 0))[0, : clip.frames]
+      blink = np.asarray(known['blink'])[0, : clip.frames]
+      made.append((features, z, self._stages.eyes(face, known, blink)))
+    return made
 
-  def _decode(self, features, z, chunks, report) -> Iterator[np.ndarray]:
+  def _decode(self, features, z, eyes, chunks, report) -> Iterator[np.ndarray]:
     """Yields frames; while the host has one batch the next is computed."""
     total, size = len(z), chunks.frames * self.devices.count
-    z = np.pad(z, [(0, -total % size)] + [(0, 0)] * 3, mode='edge')
+
+    def part(x, first):
+      x = x[first : first + size]
+      more = size - len(x)
+      return np.pad(x, [(0, more)] + [(0, 0)] * (x.ndim - 1), mode='edge')
 
     def start(first):
-      z_some = z[first : first + size]
-      call = self._stages.decode(self.variables, features, z_some)
+      now = eyes and eyes | dict(blink=part(eyes['blink'], first))
+      call = self._stages.decode(self.variables, features, part(z, first), now)
       return self._stages.program('frames', call)(*call.args)
 
     report('frames', 0, total)

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mdcf_jax.devices import Devices
-from mdcf_jax.phases import guides, packed
+from mdcf_jax.phases import eyelids, guides, packed
 
 # Conditions without frames, `[B, ...]`.
 _OF_CLIP = 'source_pose', 'source_blink', 'face_box'
@@ -202,10 +202,10 @@ class Stages:
       made = _shapes(calls['motion'])
       known = dict(zip(('pose', 'blink'), made)) | known
     calls['encode'] = self.encode(variables, image)
-    features, mouth = _shapes(calls['encode'])
+    features, face = _shapes(calls['encode'])
     known['opened'] = None
-    if self.opens_mouths:
-      calls['speech'] = self.speech(variables, image, mouth, known)
+    if self.knows_faces:
+      calls['speech'] = self.speech(variables, image, face, known)
       known['opened'] = _shapes(calls['speech'])
     phase = self.phases['diffusion']
     state = jax.eval_shape(phase.start, features[-1], known['frame_mask'], rng)
@@ -219,12 +219,14 @@ class Stages:
     calls['latents'] = self.latents(variables, known, state)
     frames = chunks.frames * self.devices.count
     z = struct((frames, *state.xt.shape[2:]), jnp.float32)
-    calls['frames'] = self.decode(variables, features, z)
+    eyes = self.eyes(face, known, struct((frames, 2), jnp.float32))
+    calls['frames'] = self.decode(variables, features, z, eyes)
     return calls
 
   @property
-  def opens_mouths(self) -> bool:
-    """Whether what the mouth does to latents is a stage of its own."""
+  def knows_faces(self) -> bool:
+    """Whether guide points are found: what the mouth does to latents is a stage
+    of its own then, and lids come down after all others."""
     return self.phases['diffusion'].denoiser.opening
 
   def motion(self, variables, known, rng) -> Call:
@@ -235,13 +237,13 @@ class Stages:
     return Call(self._motion, (variables['pbnet'], known, rng), 1)
 
   def encode(self, variables, image) -> Call:
-    """(features of the source `[1, R, R, 3]` uint8, where and how open its
-    mouth is)."""
+    """(features of the source `[1, R, R, 3]` uint8, where its face is and how
+    open its mouth)."""
     image = self.devices.put(image)
     return Call(self._encode, (variables['fde'], image), 1)
 
   def speech(self, variables, image, mouth, known) -> Call:
-    """What the mouth does to the latents, with `opens_mouths`."""
+    """What the mouth does to the latents, with `knows_faces`."""
     names = 'audio_emb', 'frame_mask', 'pose', 'source_pose'
     known = self._by_frame({name: known[name] for name in names})
     used = {n: variables.get(n, {}) for n in ('diffusion', 'lmae', 'fde')}
@@ -277,11 +279,33 @@ class Stages:
     _, model_state = packed.split(variables['diffusion'])
     return Call(self._finish, (model_state, state, known), 1)
 
-  def decode(self, variables, features, z) -> Call:
-    """Frames `[N, R, R, 3]` uint8 of latents `[N, h, w, C]`."""
+  def decode(self, variables, features, z, eyes=None) -> Call:
+    """Frames `[N, R, R, 3]` uint8 of latents `[N, h, w, C]`.
+
+    `eyes`: of the method of that name.
+    """
     used = variables.get('lmae', {}), variables['fde']
     features, z = self.devices.put(features), self.devices.put(z, 0)
-    return Call(self._decode, (*used, features, z), 2)
+    if eyes is not None:
+      blink = self.devices.put(eyes['blink'], 0)
+      eyes = self.devices.put(eyes) | dict(blink=blink)
+    return Call(self._decode, (*used, features, z, eyes), 2)
+
+  def eyes(self, face, known, blink) -> dict[str, Any] | None:
+    """What `decode` needs to let the lids of some frames down.
+
+    Args:
+      face: of `encode`.
+      known: source_blink `[1, 2]`, and others.
+      blink: of the frames, `[N, 2]`.
+    """
+    if not self.knows_faces:
+      return None
+    return dict(
+      source_landmarks=face['source_landmarks'],
+      source_blink=known['source_blink'],
+      blink=blink,
+    )
 
   def _place(self, features, known, rng, state):
     """A clip's part of the diffusion, on the devices."""
@@ -308,7 +332,7 @@ class Stages:
   def _encode(self, variables, image):
     phase, image = self.phases['diffusion'], _to_signed(image)
     features = phase.fde.apply(variables, image, method='encode')
-    if not self.opens_mouths:
+    if not self.knows_faces:
       return features, {}
     # Regions are found in pictures of the size that they were learnt from.
     size = 1, self.resolution, self.resolution, 3
@@ -359,9 +383,11 @@ class Stages:
   def _finish(self, model_state, state, known):
     return self.phases['diffusion'].finish(model_state, state, **known)
 
-  def _decode(self, lmae, fde, features, z):
+  def _decode(self, lmae, fde, features, z, eyes):
     phase = self.phases['diffusion']
     dynamics = phase.lmae.apply(lmae, z, method='decode')
+    if eyes is not None:
+      dynamics = eyelids.lower(dynamics, **eyes)
     images = phase.fde.apply(fde, features, dynamics, method='decode')
     images = jnp.round((images + 1) * 127.5)
     return jnp.clip(images, 0, 255).astype(jnp.uint8)

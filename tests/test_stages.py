@@ -216,3 +216,23 @@ def test_phases_can_be_looked_at(pipe):
   assert set(handed['fde']['model_state']) == {'batch_stats'}
   nothing = packed.frozen({'fde': pipe.variables['fde']})['lmae']
   assert nothing == {'params': {}, 'model_state': {}}
+
+
+def test_lids_come_down_in_the_frames(tmp_path):
+  """Of weights that know faces; the latents have no part in it."""
+  pipe = Pipeline.from_pretrained(write_tiny_weights(tmp_path, opening=True))
+  made, variables = pipe._stages, pipe.variables
+  call = made.encode(variables, PORTRAIT[None])
+  features, face = made.program('encode', call)(*call.args)
+  known = dict(source_blink=np.float32([[0.3, 0.25]]))
+  lmae = pipe.lmae
+  z = np.zeros((3, 2, 2, lmae.latent_channels), np.float32)
+
+  def decode(eyes):
+    call = made.decode(variables, features, z, eyes)
+    return np.asarray(made.program('frames', call)(*call.args))
+
+  blink = np.float32([[0.3, 0.25], [0.1, 0.1], [0.05, 0.05]])
+  plain, lidded = (decode(e) for e in (None, made.eyes(face, known, blink)))
+  assert close(lidded[:1], plain[:1])
+  assert not close(lidded[2:], plain[2:])

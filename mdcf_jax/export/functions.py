@@ -82,7 +82,7 @@ class Maker:
     encoded = made[0].inputs | _shapes_of(made[0])
     if 'pbnet' in self._variables and isinstance(self._frames, int):
       made.append(self.motion())
-    if self._stages.opens_mouths:
+    if self._stages.knows_faces:
       made.append(self.speech(encoded))
     sampling = self.start(), self.denoiser(encoded), self.latents()
     return [*made, *sampling, self.decoder(encoded)]
@@ -174,7 +174,7 @@ class Maker:
     )
     inputs |= self._conditions('audio_emb', 'pose', 'blink', 'frame_mask')
     inputs |= self._conditions(*_OF_CLIP)
-    if self._stages.opens_mouths:
+    if self._stages.knows_faces:
       inputs['opened'] = self._latents()
     return self._make('denoiser', call, ('diffusion',), **inputs)
 
@@ -189,7 +189,7 @@ class Maker:
       return dict(z=z[0])
 
     inputs = dict(xt=self._latents()) | self._conditions('frame_mask')
-    if self._stages.opens_mouths:
+    if self._stages.knows_faces:
       inputs['opened'] = self._latents()
     return self._make('latents', call, ('diffusion',), **inputs)
 
@@ -197,13 +197,20 @@ class Maker:
     """frames `[b, t, R, R, 3]` uint8 of z; each of its own, so some will do."""
     names = _names(encoded)
 
-    def call(variables, z, **features):
-      given = tuple(features[name][None] for name in names)
-      made = self._stages.decode(variables, given, z)
-      return dict(frames=made.function(*made.args[:2], given, z))
+    def call(variables, z, blink=None, **known):
+      known = {name: x[None] for name, x in known.items()}
+      features = tuple(known[name] for name in names)
+      eyes = self._stages.eyes(known, known, blink)
+      made = self._stages.decode(variables, features, z, eyes)
+      return dict(frames=made.function(*made.args))
 
-    inputs = {k: (encoded[k].dtype, *encoded[k].shape[1:]) for k in names}
+    more = ('source_landmarks',) if self._stages.knows_faces else ()
+    inputs = {
+      k: (encoded[k].dtype, *encoded[k].shape[1:]) for k in (*names, *more)
+    }
     inputs['z'] = self._latents()
+    if more:
+      inputs |= self._conditions('blink', 'source_blink')
     return self._make('decoder', call, ('fde', 'lmae'), **inputs)
 
   def _latents(self) -> tuple:

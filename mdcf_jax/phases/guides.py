@@ -32,7 +32,7 @@ _SPREAD = (
 # inner lips touch in a closed mouth; the lips beside them do not.
 _DROP = (-0.1, 0.12, 0, 0, 0, 0, 0, 0, 0, 0)
 
-_UPPER_LIP, _LOWER_LIP, _CHIN, _EYES, _FOREHEAD = 0, 1, 4, (5, 6), 8
+_UPPER_LIP, _LOWER_LIP, _CHIN, UPPER_LIDS, _FOREHEAD = 0, 1, 4, (5, 6), 8
 
 # Where guide points go as the gap of the lips grows by the height of a face:
 # along and across the line of the eyes, in distances of the eyes. Slopes of
@@ -62,21 +62,21 @@ def regions(landmarks: jax.Array) -> dict[str, jax.Array]:
     shift `[B, 10, 2]` in [-1, 1], covar and affine `[B, 10, 2, 2]`.
   """
   points = 2 * landmarks - 1
-  eyes = jnp.mean(points[:, _EYES[0] : _EYES[1] + 1], axis=1)
+  eyes = jnp.mean(points[:, UPPER_LIDS[0] : UPPER_LIDS[1] + 1], axis=1)
   forehead = eyes + 0.5 * (eyes - points[:, _CHIN])
   shift = jnp.concatenate([points, forehead[:, None], eyes[:, None]], axis=1)
-  distance, axes = _eyes(points)
+  distance, axes = eye_axes(points)
   shift += distance * jnp.array(_DROP)[:, None] * axes[:, None, :, 1]
   spread = jnp.square(distance * jnp.array(_SPREAD))
   covar = pose.einsum('bij,bkj,blj->bkil', axes, spread, axes)
   return dict(shift=shift, covar=covar, affine=pose.principal_axes(covar))
 
 
-def _eyes(points: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Distance `[B, 1, 1]` of the eyes in the units of the points, at least a
-  little, and the axes of the face `[B, 2, 2]`: along their line and down from
-  it, as columns."""
-  across = points[:, _EYES[1]] - points[:, _EYES[0]]
+def eye_axes(points: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Distance `[B, 1, 1]` of the eyes in the units of the points `[B, 8, 2]`, at
+  least a little, and the axes of the face `[B, 2, 2]`: along their line and
+  down from it, as columns."""
+  across = points[:, UPPER_LIDS[1]] - points[:, UPPER_LIDS[0]]
   distance = jnp.maximum(jnp.linalg.norm(across, axis=-1), 0.05)[:, None, None]
   x = across / jnp.linalg.norm(across + 1e-6, axis=-1, keepdims=True)
   down = jnp.stack([-x[:, 1], x[:, 0]], axis=-1)
@@ -97,7 +97,7 @@ def opening(found: dict[str, jax.Array]) -> jax.Array:
   def distance(a, b):
     return jnp.linalg.norm(shift[:, a] - shift[:, b], axis=-1)
 
-  apart = (_DROP[_LOWER_LIP] - _DROP[_UPPER_LIP]) * distance(*_EYES)
+  apart = (_DROP[_LOWER_LIP] - _DROP[_UPPER_LIP]) * distance(*UPPER_LIDS)
   gap = distance(_UPPER_LIP, _LOWER_LIP) - apart
   height = distance(_CHIN, _FOREHEAD)  # Of a face, as it happens.
   return jnp.maximum(gap / jnp.maximum(height, 0.05), 0.0)
@@ -106,7 +106,7 @@ def opening(found: dict[str, jax.Array]) -> jax.Array:
 def points(found: dict[str, jax.Array]) -> jax.Array:
   """Guide points `[B, 8, 2]` in [0, 1] that `regions` would find there."""
   shift = found['shift'][:, :8]
-  across = shift[:, _EYES[1]] - shift[:, _EYES[0]]
+  across = shift[:, UPPER_LIDS[1]] - shift[:, UPPER_LIDS[0]]
   down = jnp.stack([-across[:, 1], across[:, 0]], axis=-1)
   shift -= jnp.array(_DROP)[:8, None] * down[:, None]
   return (shift + 1) / 2
@@ -147,13 +147,13 @@ def dynamics(
 
 def middle(landmarks: jax.Array) -> jax.Array:
   """Between eyes and chin: `[B, 2]` in the units of `landmarks [B, 8, 2]`."""
-  eyes = jnp.mean(landmarks[:, _EYES[0] : _EYES[1] + 1], axis=1)
+  eyes = jnp.mean(landmarks[:, UPPER_LIDS[0] : UPPER_LIDS[1] + 1], axis=1)
   return (eyes + landmarks[:, _CHIN]) / 2
 
 
 def open_mouth(landmarks: jax.Array, by: float) -> jax.Array:
   """Guide points `[B, 8, 2]` of a mouth open further by `by` face heights."""
-  distance, axes = _eyes(landmarks)
+  distance, axes = eye_axes(landmarks)
   moves = jnp.einsum('bij,nj->bni', axes, jnp.array(_OPENED))
   return landmarks + by * distance * moves
 

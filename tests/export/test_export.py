@@ -154,14 +154,15 @@ def test_a_decoder_of_any_number(exported, pipe, repository, batch, frames):
   rng = np.random.default_rng(0)
   shape = (batch, frames, 2, 2, pipe.lmae.latent_channels)
   z = rng.standard_normal(shape).astype(np.float32)
-  known = scope['load'](exported, 'encoder')(arrays)
-  known |= dict(z=z)
+  known = arrays | scope['load'](exported, 'encoder')(arrays) | dict(z=z)
   found = np.asarray(scope['load'](exported, 'decoder')(known)['frames'])
   for i in range(batch):
-    features, _ = stages.encode(variables, arrays['image'][i][None]).function(
-      variables['fde'], arrays['image'][i][None]
-    )
-    call = stages.decode(variables, features, z[i, :3])
+    features, face = stages.encode(
+      variables, arrays['image'][i][None]
+    ).function(variables['fde'], arrays['image'][i][None])
+    source = {'source_blink': arrays['source_blink'][i][None]}
+    eyes = stages.eyes(face, source, arrays['blink'][i, :3])
+    call = stages.decode(variables, features, z[i, :3], eyes)
     expected = np.asarray(call.function(*call.args)).astype(int)
     assert np.abs(found[i, :3] - expected).max() <= 1
   assert found.shape == (batch, frames, 64, 64, 3)
