@@ -33,9 +33,10 @@ def main(argv: list[str]) -> int:
     from mdcf_jax import distributed
 
     distributed.initialize(_DISTRIBUTED.value)
-    _keep_programs()
+    from mdcf_jax.programs import keep_programs
     from mdcf_jax.training import loop
 
+    keep_programs()
     loop.train(_CONFIG.value, _WORKDIR.value)
   except FloatingPointError as error:
     print(f'train.py: error: {error}', file=sys.stderr)
@@ -71,17 +72,6 @@ def _parse(argv: list[str]) -> None:
   except OSError as error:
     path = flags.FLAGS['config'].config_filename
     raise InputError(f'cannot read the config {path}') from error
-
-
-def _keep_programs() -> None:
-  """Lets jax keep compiled programs in the user's cache, unless it does."""
-  import jax
-
-  from mdcf_jax.media.download import cache_dir
-
-  if not jax.config.jax_compilation_cache_dir:
-    programs = str(cache_dir() / 'programs')
-    jax.config.update('jax_compilation_cache_dir', programs)
 
 
 def _is_users(error: Exception) -> bool:

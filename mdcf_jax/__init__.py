@@ -6,9 +6,10 @@ pipe('me.jpg', 'talk.wav').save('talk.mp4')
 """
 
 from mdcf_jax.errors import InputError
+from mdcf_jax.programs import keep_programs
 
 __version__ = '0.1.0'
-__all__ = ['InputError', 'Pipeline', '__version__']
+__all__ = ['InputError', 'Pipeline', '__version__', 'keep_programs']
 
 
 def __getattr__(name: str):

@@ -128,6 +128,11 @@ class Generator:
 
     return tuple(frames(i) for i in range(len(clips)))
 
+  def is_ready(self, clips: Sequence[Clip]) -> bool:
+    """Whether what makes clips of one kind together is compiled."""
+    known = {(kind, count) for kind, _, count in self._memory}
+    return (clips[0].kind, len(clips)) in known
+
   def dynamics(self, z: np.ndarray) -> np.ndarray:
     """Flow (x, y) in [-1, 1] of the picture and occlusion of latents.
 

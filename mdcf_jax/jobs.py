@@ -67,7 +67,9 @@ class Job:
     )
 
 
-def read_jobs(path: str | os.PathLike, defaults: dict[str, Any]) -> list[Job]:
+def read_jobs(
+  path: str | os.PathLike, defaults: dict[str, Any]
+) -> tuple[list[Job], list[InputError]]:
   """The jobs that a CSV lists.
 
   Args:
@@ -76,24 +78,33 @@ def read_jobs(path: str | os.PathLike, defaults: dict[str, Any]) -> list[Job]:
       default.
     defaults: a value for each of OPTIONS.
 
+  Returns:
+    The jobs, and what is wrong with other rows: one that lacks a file or has
+    more cells than columns, a cell that is no number, an output named before.
+
   Raises:
-    InputError: no such file, not such a CSV, an unknown column, no rows, a row
-      that lacks a file, a cell that is no number, or an output named twice.
+    InputError: no such file, not such a CSV, an unknown column, or no rows.
   """
   path = pathlib.Path(path)
   header, rows = _read_cells(path)
-  jobs, outputs = [], set()
+  jobs, wrong, outputs = [], [], set()
   for number, cells in rows:
-    if len(cells) > len(header):
-      raise InputError(f'{path}: line {number} has more cells than columns')
-    row = {k: v for k, v in zip(header, cells) if v}
-    job = _make_job(path, number, row, defaults)
-    place = os.path.realpath(job.output)
-    if place in outputs:
-      raise InputError(f'{path}: line {number}: {job.output} is written twice')
+    try:
+      if len(cells) > len(header):
+        raise InputError(f'{path}: line {number} has more cells than columns')
+      row = {k: v for k, v in zip(header, cells) if v}
+      job = _make_job(path, number, row, defaults)
+      place = os.path.realpath(job.output)
+      if place in outputs:
+        raise InputError(
+          f'{path}: line {number}: {job.output} is written twice'
+        )
+    except InputError as error:
+      wrong.append(error)
+      continue
     outputs.add(place)
     jobs.append(job)
-  return jobs
+  return jobs, wrong
 
 
 def _read_cells(path):

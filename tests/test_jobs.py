@@ -1,5 +1,7 @@
 """The list of videos to generate, and what may be wrong with it."""
 
+import re
+
 import pytest
 
 from mdcf_jax import jobs
@@ -35,9 +37,10 @@ def test_rows_have_their_options_and_else_the_defaults(tmp_path):
     'b.png,/talk/b.wav,"out/b, 2.mp4",7,nod.csv,512,"1,2,3,3"\n'
     'c.png,c.wav,c.mp4,,still\n'
   )
-  first, second, third = jobs.read_jobs(
+  (first, second, third), wrong = jobs.read_jobs(
     write(tmp_path / 'jobs.csv', text), DEFAULTS
   )
+  assert not wrong
   assert first.image == str(tmp_path / 'a.png')
   assert first.options == DEFAULTS
   assert second.audio == '/talk/b.wav'
@@ -57,7 +60,7 @@ def test_videos_to_move_as_are_files_of_the_folder(tmp_path):
     'a.png,a.wav,b.mp4,,none,,,no\n'
   )
   given = DEFAULTS | dict(pose_from='all.mp4')
-  first, second = jobs.read_jobs(write(tmp_path / 'jobs.csv', text), given)
+  (first, second), _ = jobs.read_jobs(write(tmp_path / 'jobs.csv', text), given)
   nod = str(tmp_path / 'nod.mp4')
   assert first.inputs[-2:] == (nod, '/blink.mp4')
   assert first.options == DEFAULTS | dict(
@@ -82,17 +85,32 @@ HEADER = 'image,audio,output'
     (HEADER + '\n', 'no rows'),
     (HEADER + ',colour\na,b,c.mp4,red\n', 'unknown column "colour"'),
     (HEADER + ',seed,seed\na,b,c.mp4,1,2\n', 'twice'),
-    (HEADER + '\n\na,,c.mp4\n', 'line 3 has no audio'),
-    (HEADER + '\na,b,c.mp4,d\n', 'line 2 has more cells'),
-    (HEADER + ',steps\na,b,c.mp4,many\n', "steps 'many' is not a number"),
-    (HEADER + ',paste_back\na,b,c.mp4,1\n', "paste_back '1' is neither yes"),
-    (HEADER + '\na,b,c.mp4\nd,e,./x/../c.mp4\n', 'line 3: .* written twice'),
     (HEADER + '\na\0,b,c.mp4\n', 'not a readable CSV'),
   ],
 )
 def test_wrong_lists_are_refused(text, reason, tmp_path):
   with pytest.raises(InputError, match=reason):
     jobs.read_jobs(write(tmp_path / 'jobs.csv', text), DEFAULTS)
+
+
+@pytest.mark.parametrize(
+  ('columns', 'row', 'reason'),
+  [
+    ('', 'a,,c.mp4', 'line 3 has no audio'),
+    ('', 'a,b,c.mp4,d', 'line 3 has more cells'),
+    (',steps', 'a,b,c.mp4,many', "line 3: steps 'many' is not a number"),
+    (',paste_back', 'a,b,c.mp4,1', "paste_back '1' is neither yes"),
+    ('', 'd,e,./x/../good.mp4', 'line 3: .* written twice'),
+  ],
+)
+def test_wrong_rows_are_told_beside_the_others(columns, row, reason, tmp_path):
+  text = f'{HEADER}{columns}\na,b,good.mp4\n{row}\nd,e,last.mp4\n'
+  found, wrong = jobs.read_jobs(write(tmp_path / 'jobs.csv', text), DEFAULTS)
+  assert [job.output for job in found] == [
+    str(tmp_path / name) for name in ('good.mp4', 'last.mp4')
+  ]
+  (error,) = wrong
+  assert re.search(reason, str(error))
 
 
 def test_files_that_are_no_lists_are_refused(tmp_path):

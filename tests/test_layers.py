@@ -42,6 +42,7 @@ ALLOWED = {
   'training.normalisation': ('training', 'weights', 'data', 'errors'),
   'devices': ('host', 'errors'),
   'host': (),
+  'programs': ('media',),
   'stages': ('phases', 'devices'),
   'clips': ('inputs', 'stages', 'media'),
   'timing': (),

@@ -73,8 +73,8 @@ def run(args: argparse.Namespace) -> int:
   server.check_gradio()
   server.find_port(args.port)
 
-  from mdcf_jax.cli.generate import keep_programs
   from mdcf_jax.pipeline import Pipeline
+  from mdcf_jax.programs import keep_programs
 
   keep_programs()
   dtype = None if args.dtype == 'auto' else args.dtype

@@ -36,10 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
   """Prints the findings; returns 0 where it can generate, else 1."""
   variables = dict(os.environ)  # JAX adds some of its own.
-  from mdcf_jax.cli import generate
   from mdcf_jax.doctor.examine import examine
+  from mdcf_jax.programs import keep_programs
 
-  generate.keep_programs()
+  keep_programs()
   found = examine(not args.no_test, variables)
   if args.json:
     rows = [dataclasses.asdict(finding) for finding in found]

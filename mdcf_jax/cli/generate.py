@@ -113,8 +113,10 @@ def run(args: argparse.Namespace) -> int:
   @functools.cache
   def open_pipeline():
     """When it is needed, and one for all: it loads and compiles once."""
-    keep_programs()
     from mdcf_jax.pipeline import Pipeline
+    from mdcf_jax.programs import keep_programs
+
+    keep_programs()
 
     dtype = None if args.dtype == 'auto' else args.dtype
     return Pipeline.from_pretrained(
@@ -134,12 +136,14 @@ def run(args: argparse.Namespace) -> int:
   if args.manifest is not None:
     if given:
       raise InputError(f'--manifest has the files, --{given[0]} is one of them')
-    rows = jobs.read_jobs(args.manifest, options)
+    rows, wrong = jobs.read_jobs(args.manifest, options)
+    for error in wrong:
+      print(f'mdcf: error: {error}', file=sys.stderr)
     new = [job for job in rows if not os.path.isfile(job.output)]
     if new:
       open_pipeline()  # Weights that cannot be used are no fault of a row.
     made = _make_all(open_pipeline, make, new, args.batch)
-    there, failed = len(rows) - len(new), len(new) - made
+    there, failed = len(rows) - len(new), len(new) - made + len(wrong)
     if made:
       _say(provenance.describe(**origin))
     _say(f'{made} made, {there} there already, {failed} failed')
@@ -244,6 +248,9 @@ def _make(
   from mdcf_jax.inputs import FPS
   from mdcf_jax.media.writer import VideoWriter
 
+  if not pipe.is_ready([read.clip for read in group]):
+    what = f'videos of {max(read.clip.frames for read in group)} frames'
+    print(f'preparing programs for {what}, once', file=sys.stderr)
   try:
     videos = pipe.generate([read.clip for read in group], Bars())
   except InputError as error:
@@ -327,15 +334,3 @@ class Bars:
     self._bar.update(done - self._bar.n)
     if done >= total:
       self._bar.close()
-
-
-def keep_programs() -> None:
-  """Lets jax keep compiled programs in the user's cache, unless it does."""
-  import jax
-
-  from mdcf_jax.media.download import cache_dir
-
-  if not jax.config.jax_compilation_cache_dir:
-    jax.config.update(
-      'jax_compilation_cache_dir', str(cache_dir() / 'programs')
-    )
