@@ -136,6 +136,7 @@ def generate(files, tmp_path, monkeypatch):
   pipe = types.SimpleNamespace(
     prepare=lambda *args, **options: types.SimpleNamespace(size=256),
     generate=lambda clips, progress: [iter(frames) for _ in clips],
+    is_ready=lambda clips: True,
     plan=types.SimpleNamespace(
       stages={'all': stage},
       **dict(frames=12, resolution=256, peak=0, weights=0, clips=1),

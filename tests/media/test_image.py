@@ -165,7 +165,7 @@ def test_crop_around_the_face():
     image, 'auto', 64, lambda _: box
   )
   assert square.shape == (64, 64, 3) and w == h
-  assert 100 / h == pytest.approx(0.62, abs=0.01)
+  assert 100 / h == pytest.approx(0.56, abs=0.01)
   assert x + w / 2 == pytest.approx(200, abs=1)
   assert (110 - y) / h == pytest.approx(0.53, abs=0.02)
 
