@@ -336,7 +336,7 @@ def test_a_far_face_is_found_in_smaller_windows(monkeypatch):
   monkeypatch.setattr(inputs.face_search, 'find_boxes', lambda _: boxes)
   source = inputs.read_source(np.zeros((100, 200, 3), np.uint8), 'auto', 32)
   x, y, side, _ = source.square
-  assert abs(x + side / 2 - 140) <= 1 and side == 50
+  assert abs(x + side / 2 - 140) <= 1 and side == 56
 
 
 def test_pasted_back_the_frames_are_pictures(pipe, video, portrait):

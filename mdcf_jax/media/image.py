@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 MIN_SIDE = 16
 MAX_PIXELS = 120_000_000  # A 100-megapixel camera passes, a bomb does not.
 
-# Height and width of the face box over the side of the square at most, and where
-# the middle of the box lies in it (from the top), as in the clips that the models
+# Height and width of the face box over the side of the square at most, and
+# where the middle of the box lies in it (from the top), as in clips that models
 # train on. Larger faces lose hair, and mouths of smaller ones move less.
 FACE_HEIGHT, FACE_WIDTH = 0.56, 0.72
 FACE_CENTRE = 0.53
