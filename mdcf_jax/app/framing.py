@@ -10,7 +10,14 @@ from mdcf_jax.media import image
 WHOLE, MIDDLE, OWN = 'Whole picture', 'Middle of the picture', 'My own square'
 _FACE = 'Face '
 _SHOWN = 640  # Pixels of a side of what is shown.
+_DIGIT = _SHOWN / 16  # Of a face's number: the page shows it 3 times smaller.
 _LIGHT, _DARK = (255, 200, 0), (20, 20, 20)
+
+_NO_FACE = 'No face was found: click at it, or take a square of your own.'
+_NOT_LOOKED = (
+  'Faces are not looked for here (that needs the extra "faces" and '
+  '"mdcf download faces"): click at the face, or give a square picture.'
+)
 
 Square = tuple[int, int, int, int]
 
@@ -22,7 +29,7 @@ class Framing:
   Attributes:
     picture: `[H, W, 3]` uint8.
     boxes: of its faces from the left, (x0, y0, x1, y1) in [0, 1].
-    note: why no faces were looked for, else ''.
+    note: why there are no boxes, else ''.
   """
 
   picture: np.ndarray
@@ -32,17 +39,17 @@ class Framing:
   @property
   def choices(self) -> list[str]:
     faces = [f'{_FACE}{i + 1}' for i in range(len(self.boxes))]
-    return [*faces, self._all, OWN]
+    return [*faces, self.middle, OWN]
 
   @property
   def usual(self) -> str:
     """What the command line takes: the main face, or a good picture whole."""
     height, width = self.picture.shape[:2]
     if not self.boxes:
-      return self._all
+      return self.middle
     main = int(np.argmax([np.prod(box[2:] - box[:2]) for box in self.boxes]))
     if image.is_portrait(self.boxes[main], width, height):
-      return self._all
+      return self.middle
     return f'{_FACE}{main + 1}'
 
   @property
@@ -53,7 +60,8 @@ class Framing:
     return max(1, round(scale * height)), max(1, round(scale * width))
 
   @property
-  def _all(self) -> str:
+  def middle(self) -> str:
+    """The choice of the largest square, which may be all of it."""
     height, width = self.picture.shape[:2]
     return WHOLE if height == width else MIDDLE
 
@@ -73,9 +81,8 @@ class Framing:
     number = self._number(choice)
     if number is not None:
       return dict(crop='auto', face=number)
-    if choice == OWN:
-      return dict(crop=self.square(choice, own))
-    return dict(crop='none')
+    # In pixels: whoever has chosen the middle needs no warning of it.
+    return dict(crop=self.square(choice, own))
 
   def fit(self, x: float, y: float, side: float) -> Square:
     """A square moved, and if need be shrunk, into the picture."""
@@ -123,13 +130,15 @@ class Framing:
       *(min(size[0] - 2, x + side), min(size[1] - 2, y + side)),
     )
     draw.rectangle(inside, outline=_LIGHT, width=3)
+    font = ImageFont.load_default(_DIGIT)
     for i, box in enumerate(self.boxes, 1):
       x0, y0, x1, y1 = np.asarray(box, float) * (*size, *size)
       draw.rectangle((x0, y0, x1, y1), outline=(255, 255, 255), width=1)
-      font = ImageFont.load_default(min(max(14.0, 0.2 * (y1 - y0)), 40.0))
-      text = draw.textbbox((x0 + 4, y0 + 3), str(i), font=font, anchor='lt')
-      draw.rectangle((x0, y0, text[2] + 4, text[3] + 3), fill=_LIGHT)
-      draw.text((x0 + 4, y0 + 3), str(i), _DARK, font=font, anchor='lt')
+      *_, right, bottom = draw.textbbox((8, 6), str(i), font=font, anchor='lt')
+      # Above the box, as the number may be larger than the face.
+      x, y = min(x0, size[0] - right - 8), max(0, y0 - bottom - 6)
+      draw.rectangle((x, y, x + right + 8, y + bottom + 6), fill=_LIGHT)
+      draw.text((x + 8, y + 6), str(i), _DARK, font=font, anchor='lt')
     return np.asarray(drawn)
 
   def cut(self, square: Square, resolution: int) -> np.ndarray:
@@ -144,14 +153,11 @@ class Framing:
 
 
 def look(picture: np.ndarray) -> Framing:
-  """Looks for faces; where nobody can, the note says so."""
+  """Looks for faces; where there is none, or nobody can, the note says so."""
   from mdcf_jax.media import face_search
 
   try:
-    return Framing(picture, tuple(face_search.find_boxes(picture)))
+    boxes = tuple(face_search.find_boxes(picture))
   except InputError:
-    return Framing(
-      picture,
-      note='Faces are not looked for here (that needs the extra "faces" and '
-      '"mdcf download faces"): click at the face, or give a square picture.',
-    )
+    return Framing(picture, note=_NOT_LOOKED)
+  return Framing(picture, boxes, '' if boxes else _NO_FACE)

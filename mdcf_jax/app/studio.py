@@ -127,7 +127,8 @@ class Studio:
       raise InputError('a recording is missing')
     options = self._options(visit, settings)
     if plan:
-      moved = dict(crop='none', face=None, paste_back=False)
+      square = visit.framing.square(visit.framing.middle)
+      moved = dict(crop=square, face=None, paste_back=False)
       for name, still in (('pose', 'still'), ('blink', 'none')):
         if options.pop(f'{name}_from', None) is not None:
           moved[name] = still
@@ -146,9 +147,10 @@ class Studio:
     if visit.job is not None and not visit.job.ended:
       raise InputError('your video before is not finished: wait, or stop it')
     order = self.order(visit, settings)
+    title = self._title(visit, settings)  # As it is now.
     # By the work itself, as the browser may have lost its connection.
     order = dataclasses.replace(
-      order, done=lambda: self._finish(visit, order, settings)
+      order, done=lambda: self._finish(visit, order, title)
     )
     try:
       visit.job = self.workshop.start(order)
@@ -212,22 +214,31 @@ class Studio:
         raise InputError('there is no such motion')
     return options
 
-  def _finish(self, visit: Visit, order: Order, settings: Settings) -> None:
+  def _title(self, visit: Visit, settings: Settings) -> str:
+    """What a video is, and wherein it is not the usual."""
+    samples, rate = visit.sound
+    side = settings.resolution or self.resolution
+    parts = {
+      f'{len(samples) / rate:.1f} s': True,
+      f'seed {settings.seed}': True,
+      f'{settings.steps} steps': True,
+      f'{side} pixels': side != self.resolution,
+      visit.choice.lower(): visit.choice != visit.framing.usual,
+      'in the whole picture': settings.paste_back,
+      'head still': settings.head == STILL,
+      'head as in a video': settings.head == VIDEO,
+      'eyes open': settings.eyes == STILL,
+      'eyes as in a video': settings.eyes == VIDEO,
+    }
+    return ', '.join(words for words, said in parts.items() if said)
+
+  def _finish(self, visit: Visit, order: Order, title: str) -> None:
     """Puts a finished video into the history."""
-    folder, (samples, rate) = order.folder, order.sound
+    folder = order.folder
     beside = folder / MOTION_NAME
     number = 1 + max((made.number for made in visit.made), default=0)
-    title = ', '.join(
-      (
-        f'{number}: {len(samples) / rate:.1f} s',
-        f'seed {settings.seed}',
-        f'{settings.steps} steps',
-        *(['head still'] if settings.head == STILL else []),
-        *(['head as in the video'] if settings.head == VIDEO else []),
-      )
-    )
     made = Made(
-      *(number, title, folder, folder / VIDEO_NAME),
+      *(number, f'{number}: {title}', folder, folder / VIDEO_NAME),
       beside if beside.exists() else None,
     )
     visit.made.insert(0, made)

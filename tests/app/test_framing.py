@@ -28,11 +28,20 @@ def test_what_is_usual():
 def test_options_are_those_of_the_pipeline():
   found = Framing(samples.picture(200, 100), BOXES)
   assert found.options('Face 2') == dict(crop='auto', face=2)
-  assert found.options(MIDDLE) == dict(crop='none')
+  assert found.options(MIDDLE) == dict(crop=(50, 0, 100, 100))
   assert found.options(OWN, (20, 10, 50, 50)) == dict(crop=(20, 10, 50, 50))
   for other in ('Face 3', 'Face 0', WHOLE, '../x', ''):
     with pytest.raises(InputError):
       found.options(other)
+
+
+def test_nobody_is_warned_of_the_middle_that_was_chosen(caplog):
+  found = Framing(samples.picture(200, 100))
+  crop = found.options(MIDDLE)['crop']
+  cut, square = image.crop_square(found.picture, crop, 32)
+  assert square == crop and not caplog.records
+  other, _ = image.crop_square(found.picture, 'none', 32)
+  assert (cut == other).all() and 'centred' in caplog.text
 
 
 def test_squares():
@@ -64,6 +73,20 @@ def test_the_preview_shows_what_is_used():
   assert found.cut((-50, -60, 300, 300), 32).shape == (32, 32, 3)
 
 
+@pytest.mark.parametrize('box', [(0.5, 0.5, 0.52, 0.55), (0.98, 0, 1, 0.04)])
+def test_the_number_of_a_small_face_can_be_read(box):
+  """The page shows 640 pixels as 200 to 300."""
+  found = Framing(np.full((400, 400, 3), 200, np.uint8), (np.float32(box),))
+  # Without the frame of the square, which has the colour of the plate.
+  shown = found.preview((-50, -50, 500, 500))[5:-5, 5:-5]
+  rows, columns = np.nonzero((shown == (255, 200, 0)).all(-1))
+  assert np.ptp(rows) > 30 and np.ptp(columns) > 20
+  digit = shown[rows.min() : rows.max(), columns.min() : columns.max()]
+  assert (digit == (20, 20, 20)).all(-1).any()
+  # It does not hide the face, unless that is at the top.
+  assert rows.max() <= 640 * box[1] or not box[1]
+
+
 def test_without_mediapipe_the_page_says_so(monkeypatch):
   def missing(_):
     raise InputError('no MediaPipe')
@@ -74,3 +97,9 @@ def test_without_mediapipe_the_page_says_so(monkeypatch):
   monkeypatch.setattr(face_search, 'find_boxes', lambda _: list(BOXES))
   found = framing.look(samples.picture(200, 100))
   assert len(found.boxes) == 2 and not found.note
+
+
+def test_a_picture_without_a_face_is_told(monkeypatch):
+  monkeypatch.setattr(face_search, 'find_boxes', lambda _: [])
+  found = framing.look(samples.picture(200, 100))
+  assert found.usual == MIDDLE and 'No face was found' in found.note
