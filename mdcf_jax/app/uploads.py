@@ -36,7 +36,7 @@ def check(path: str | os.PathLike, root: pathlib.Path, limits: Limits):
   """Returns the path of an upload.
 
   Raises:
-    InputError: it is no plain file below `root`, or too large.
+    InputError: it is no plain file below `root`, empty, or too large.
   """
   try:
     text = os.fspath(path)
@@ -47,6 +47,8 @@ def check(path: str | os.PathLike, root: pathlib.Path, limits: Limits):
     raise InputError('the upload is not there any more') from error
   if not inside or not stat.S_ISREG(state.st_mode):
     raise InputError('this is not an upload')
+  if not state.st_size:
+    raise InputError('the file is empty')
   if state.st_size > limits.file_bytes:
     raise InputError(
       f'the file has {state.st_size / 2**20:.0f} MB, at most '

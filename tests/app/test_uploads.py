@@ -11,7 +11,7 @@ from PIL import Image
 from mdcf_jax.app import uploads
 from mdcf_jax.app.limits import Limits
 from mdcf_jax.errors import InputError
-from mdcf_jax.media import video
+from mdcf_jax.media import audio, video
 from mdcf_jax.media.files import open_media
 from mdcf_jax.media.writer import VideoWriter
 from tests.app import samples
@@ -41,6 +41,16 @@ def test_an_upload_lies_in_its_folder(tmp_path):
     with pytest.raises(InputError) as error:
       uploads.check(path, root, LIMITS)
     assert str(tmp_path) not in str(error.value)
+
+
+def test_an_empty_file_is_told_as_on_the_command_line(tmp_path):
+  path = tmp_path / 'a.wav'
+  path.touch()
+  with pytest.raises(InputError) as here:
+    uploads.check(path, tmp_path, LIMITS)
+  with pytest.raises(InputError) as there:
+    audio.read_audio(path)
+  assert str(there.value) == f'{path}: {here.value}'
 
 
 def test_a_large_file_is_refused(tmp_path):
