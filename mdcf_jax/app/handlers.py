@@ -46,7 +46,8 @@ class Handlers:
   def clear_picture(self, request: gr.Request) -> dict:
     with _said():
       self._studio.store.visit(_key(request)).framing = None
-    return {self._page.cropping: gr.update(visible=False)}
+    page = self._page
+    return {page.portrait: None, page.cropping: gr.update(visible=False)}
 
   def choose(self, choice: str, request: gr.Request) -> dict:
     """Takes another face, or another part."""
@@ -97,11 +98,23 @@ class Handlers:
 
   def give_motion(self, sent: Any, request: gr.Request):
     """Takes the video to move by."""
+    if sent is None:
+      self.clear_motion(request)
+      return gr.skip()
     with _said():
-      if sent is None:
-        self._studio.store.visit(_key(request)).motion = None
-        return gr.skip()
       return str(self._studio.give_motion(_key(request), _path(sent))[1])
+
+  def clear_motion(self, request: gr.Request) -> None:
+    with _said():
+      self._studio.store.visit(_key(request)).motion = None
+
+  def refresh(self, request: gr.Request):
+    """Takes back what was said of a video before, unless it is being made."""
+    with _said():
+      visit = self._studio.store.visit(_key(request))
+    if visit.job is not None and not visit.job.ended:
+      return gr.skip()
+    return gr.update(value=panel.START, visible=not visit.made)
 
   def show_driver(self, head: str, eyes: str) -> dict:
     return gr.update(visible=VIDEO in (head, eyes))
@@ -225,7 +238,8 @@ class Handlers:
       page.video: str(made.video),
       page.beside: made.motion and str(made.motion),
       page.motion_tab: gr.update(visible=made.motion is not None),
-      page.download: gr.update(value=str(made.video)),
+      page.download: str(made.video),
+      page.download_beside: made.motion and str(made.motion),
     }
 
   def _framed(self, request: gr.Request) -> Visit:

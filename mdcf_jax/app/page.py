@@ -26,6 +26,8 @@ _EYES = [
   ('As in a video', VIDEO),
 ]
 
+_QUIET = dict(api_visibility='private', show_progress='hidden')
+
 
 def theme() -> gr.themes.ThemeClass:
   """Fonts of the system, so that none is fetched."""
@@ -127,9 +129,20 @@ class Page:
       buttons=[],
       elem_id='voice',
     )
-    self.example_voice = gr.Button(
-      'Use the example voice', size='sm', elem_id='example-voice'
-    )
+    with gr.Row():
+      self.example_voice = gr.Button(
+        'Use the example voice',
+        size='sm',
+        min_width=180,
+        elem_id='example-voice',
+      )
+      self.video_voice = gr.UploadButton(
+        'Take the voice of a video',
+        file_types=['video'],
+        size='sm',
+        min_width=180,
+        elem_id='video-voice',
+      )
 
   def _add_options(self) -> None:
     studio = self._studio
@@ -137,7 +150,7 @@ class Page:
       self.head = gr.Radio(_HEADS, value=GENERATED, label='The head moves')
       self.eyes = gr.Radio(_EYES, value=GENERATED, label='The eyes')
       self.driver = gr.Video(
-        label='Video to move by: one face, well seen',
+        label='Video to move by: one clear face',
         sources=['upload', 'webcam'],
         include_audio=True,  # Or gradio would start ffmpeg.
         height=220,
@@ -189,12 +202,15 @@ class Page:
       with gr.Tabs():
         with gr.Tab('Video'):
           self.video = self._player('video')
+          self.download = gr.DownloadButton(
+            'Download the video', elem_id='download'
+          )
         with gr.Tab('With its motion', visible=False) as self.motion_tab:
           self.beside = self._player('beside')
           gr.Markdown(panel.LEGEND, elem_classes='note')
-      self.download = gr.DownloadButton(
-        'Download the video', elem_id='download'
-      )
+          self.download_beside = gr.DownloadButton(
+            'Download the video with its motion', elem_id='download-beside'
+          )
       self.history = gr.Radio(
         [], label='Videos of this visit', elem_id='history'
       )
@@ -210,21 +226,11 @@ class Page:
     )
 
   def _connect(self, do: Handlers) -> None:
-    quiet = dict(api_visibility='private', show_progress='hidden')
-    shown = dict(api_visibility='private', show_progress='minimal')
-    # As it was sent: gradio would open it, with whatever can.
-    raw = dict(**shown, preprocess=False)
-    framed = [self.portrait, self.cropping, *self.framing]
-    self.portrait.input(do.give_picture, self.portrait, framed, **raw)
-    self.portrait.clear(do.clear_picture, None, framed, **quiet)
-    self.example_portrait.click(do.example_picture, None, framed, **shown)
+    self._connect_files(do)
+    quiet = _QUIET
     self.choice.input(do.choose, self.choice, self.framing, **quiet)
     self.side.release(do.resize, self.side, self.framing, **quiet)
     self.preview.select(do.point, None, self.framing, **quiet)
-    self.voice.input(do.give_sound, self.voice, self.voice, **raw)
-    self.voice.clear(do.clear_sound, None, None, **quiet)
-    self.example_voice.click(do.example_sound, None, self.voice, **shown)
-    self.driver.input(do.give_motion, self.driver, self.driver, **raw)
     moves = [self.head, self.eyes]
     for option in moves:
       option.input(do.show_driver, moves, self.driver, **quiet)
@@ -248,6 +254,32 @@ class Page:
     self.blocks.load(do.welcome, None, self.made, **quiet)
     self.blocks.unload(do.end)
 
+  def _connect_files(self, do: Handlers) -> None:
+    """What cannot be used does not stay in its box."""
+    shown = dict(api_visibility='private', show_progress='minimal')
+    # As it was sent: gradio would open it, with whatever can.
+    raw = dict(**shown, preprocess=False)
+    framed = [self.portrait, self.cropping, *self.framing]
+    given = self.portrait.input(do.give_picture, self.portrait, framed, **raw)
+    given.failure(do.clear_picture, None, framed, **_QUIET)
+    self.portrait.clear(do.clear_picture, None, framed, **_QUIET)
+    self.example_portrait.click(do.example_picture, None, framed, **shown)
+    for source, event in (
+      (self.voice, self.voice.input),
+      (self.video_voice, self.video_voice.upload),
+    ):
+      given = event(do.give_sound, source, self.voice, **raw)
+      given.failure(do.clear_sound, None, self.voice, **_QUIET)
+    self.voice.clear(do.clear_sound, None, None, **_QUIET)
+    self.example_voice.click(do.example_sound, None, self.voice, **shown)
+    given = self.driver.input(do.give_motion, self.driver, self.driver, **raw)
+    given.failure(do.clear_motion, None, self.driver, **_QUIET)
+    gr.on(
+      [self.portrait.change, self.voice.change, self.driver.change],
+      *(do.refresh, None, self.panel),
+      **_QUIET,
+    )
+
   @property
   def framing(self) -> list:
     """What shows the square of the portrait."""
@@ -263,7 +295,10 @@ class Page:
 
   @property
   def players(self) -> list:
-    return [self.video, self.beside, self.motion_tab, self.download]
+    return [
+      *(self.video, self.beside, self.motion_tab),
+      *(self.download, self.download_beside),
+    ]
 
   @property
   def made(self) -> list:

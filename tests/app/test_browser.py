@@ -12,6 +12,7 @@ pytest.importorskip('gradio', reason="no gradio (pip install '.[app]')")
 sync_api = pytest.importorskip('playwright.sync_api', reason='no playwright')
 
 from mdcf_jax.media import face_search  # noqa: E402
+from mdcf_jax.media.writer import VideoWriter  # noqa: E402
 from tests.app import samples  # noqa: E402
 
 SECONDS = 60  # A loaded machine is slow, not wrong.
@@ -75,6 +76,11 @@ def files(tmp_path_factory):
   folder = tmp_path_factory.mktemp('files')
   samples.write_picture(folder / 'wide.png', 200, 100)
   samples.write_sound(folder / 'talk.wav', 0.8)
+  sound = samples.speech(0.8)
+  with VideoWriter(folder / 'talk.mp4', (64, 64), 25, sound) as file:
+    for _ in range(20):
+      file.write(samples.picture(64, 64))
+  (folder / 'bad.mp4').write_bytes(b'no video')
   (folder / 'bad.png').write_bytes(b'\x89PNG\r\n\x1a\n no picture')
   (folder / 'bad.wav').write_bytes(b'RIFF no sound')
   return folder
@@ -82,6 +88,12 @@ def files(tmp_path_factory):
 
 def give(page, selector: str, path: pathlib.Path):
   page.set_input_files(f'{selector} input[type=file]', str(path))
+
+
+def give_voice_of(page, path: pathlib.Path):
+  with page.expect_file_chooser() as chooser:
+    page.click('#video-voice')
+  chooser.value.set_files(str(path))
 
 
 def playing(page, selector: str) -> dict:
@@ -135,6 +147,10 @@ def test_from_upload_to_a_video_that_plays(open_page, files, pipe):
   page.get_by_role('tab', name='With its motion').click()
   assert playing(page, '#beside')['size'] == [128, 64]
   with page.expect_download() as download:
+    page.click('#download-beside')
+  assert download.value.suggested_filename == 'with-motion.mp4'
+  page.get_by_role('tab', name='Video', exact=True).click()
+  with page.expect_download() as download:
     page.click('#download')
   assert download.value.suggested_filename == 'talking-head.mp4'
   content = pathlib.Path(download.value.path()).read_bytes()
@@ -169,19 +185,48 @@ def test_another_place_and_stop(open_page, files, pipe):
   assert x < 30 and width == height
 
 
-def test_bad_files_are_told(open_page, files):
-  page = open_page()
-  for selector, name in (('#portrait', 'bad.png'), ('#voice', 'bad.wav')):
-    give(page, selector, files / name)
+def test_bad_files_are_told_and_do_not_stay(open_page, files):
+  page = open_page(viewport=dict(width=1280, height=900))
+  page.click('#options >> text=Options')
+  page.locator('#options >> text=As in a video').first.click()
+  for selector, name, said in (
+    ('#portrait', 'bad.png', 'picture'),
+    ('#voice', 'bad.wav', 'recording'),
+    ('#voice', 'bad.mp4', 'recording'),
+    ('#driver', 'bad.mp4', 'video'),
+  ):
+    if (selector, name) == ('#voice', 'bad.mp4'):
+      give_voice_of(page, files / name)
+    else:
+      give(page, selector, files / name)
     page.wait_for_selector('.toast-body')
     text = page.inner_text('.toast-body')
-    assert ('picture' if name == 'bad.png' else 'recording') in text
-    assert '/' not in text
+    assert said in text and '/' not in text
+    page.evaluate('scrollTo(0, 0)')
+    page.click('#make', trial=True, timeout=5000)  # Nothing hides it.
     page.click('.toast-close')
     page.wait_for_selector('.toast-body', state='detached')
+    page.wait_for_selector(f'{selector} input[type=file]', state='attached')
+    assert (
+      not page.get_by_text('Error', exact=True).filter(visible=True).count()
+    )
+  row = page.locator('#driver .source-selection').bounding_box()
+  box = page.locator('#driver').bounding_box()
+  assert row['y'] + row['height'] <= box['y'] + box['height'] + 1
+
+
+def test_the_panel_tells_what_is_missing_until_it_is_given(open_page, files):
+  page = open_page()
   page.click('#make')
   page.wait_for_function(
     "document.querySelector('#panel').innerText.includes('portrait is missing')"
+  )
+  give_voice_of(page, files / 'talk.mp4')
+  page.wait_for_function(
+    "document.querySelector('#voice').innerText.includes('0:0')"
+  )
+  page.wait_for_function(
+    "document.querySelector('#panel').innerText.includes('Give a portrait')"
   )
 
 

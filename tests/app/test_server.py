@@ -62,9 +62,10 @@ def eventually(condition):
 
 
 def test_from_upload_to_video(served, visitor, wav):
-  portrait, _, preview, _, choice, *_ = visitor.output(
+  portrait, _, preview, _, choice, _, note = visitor.output(
     'give_picture', visitor.given('me.png', png())
   )
+  assert 'No face was found' in note['value'] and note['visible']
   assert choice['choices'] == [[WHOLE, WHOLE], [OWN, OWN]]
   shown = visitor.http.get(f'{API}/file={portrait["path"]}')
   assert Image.open(io.BytesIO(shown.content)).size == (96, 96)
@@ -83,7 +84,7 @@ def test_from_upload_to_video(served, visitor, wav):
   assert b'AI-generated; mark=1' in video.content
   part = visitor.http.get(f'{API}/file={path}', headers=dict(Range='bytes=0-9'))
   assert part.status_code == 206 and part.content == video.content[:10]
-  assert '1: 0.4 s, seed 7, 2 steps' in json.dumps(last['output'])
+  assert '"1: 0.4 s, seed 7, 2 steps"' in json.dumps(last['output'])
   # A browser that closes the page leaves nothing behind.
   folder = served[1].store.visit(visitor.key).folder
   assert folder.is_dir()
@@ -98,8 +99,9 @@ def test_the_history_is_bounded_and_can_be_shown(served, visitor, wav):
   made = served[1].store.visit(visitor.key).made
   assert [x.number for x in made] == [3, 2]
   assert sum(x.is_dir() for x in made[0].folder.parent.iterdir()) == 2
-  shown, *_ = visitor.output('show', made[1].folder.name)
-  assert shown['path'] == str(made[1].video)
+  shown, *_, download, beside = visitor.output('show', made[1].folder.name)
+  assert shown['path'] == download['path'] == str(made[1].video)
+  assert beside['path'] == str(made[1].motion)
   assert 'error' in visitor.error('show', '../../etc')
 
 
