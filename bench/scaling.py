@@ -165,8 +165,19 @@ def describe(compiled: Any) -> dict[str, Any]:
   return sizes | dict(
     total=total,
     compiler_flop=compiled.cost_analysis().get('flops'),
-    collectives=collective_bytes(compiled.as_text()),
+    collectives=_collectives(compiled),
   )
+
+
+def _collectives(compiled: Any) -> dict[str, int] | None:
+  """`collective_bytes`; None where jax cannot read the program.
+
+  Some programs of a newer compiler have instructions that it does not know.
+  """
+  try:
+    return collective_bytes(compiled.as_text())
+  except jax.errors.JaxRuntimeError:
+    return None
 
 
 def collective_bytes(text: str) -> dict[str, int]:
@@ -313,13 +324,17 @@ def _row(r: dict[str, Any]) -> str:
   if 'temp' not in r:
     cells += ['does not fit' if 'error' in r else '', '', '', '', '']
   else:
-    moved = ', '.join(
-      f'{name} {size / _MIB:.0f}' for name, size in r['collectives'].items()
-    )
     cells += [f'{r["temp"] / _MIB:.0f}', f'{r["total"] / _MIB:.0f}']
     cells += [f'{r[k] / 1e9:.0f}' for k in ('flop', 'compiler_flop')]
-    cells.append(moved or 'none')
+    cells.append(_moved(r['collectives']))
   return '| ' + ' | '.join(str(cell) for cell in cells) + ' |'
+
+
+def _moved(collectives: dict[str, int] | None) -> str:
+  if collectives is None:
+    return 'not read'
+  named = (f'{k} {size / _MIB:.0f}' for k, size in collectives.items())
+  return ', '.join(named) or 'none'
 
 
 if __name__ == '__main__':

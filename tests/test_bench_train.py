@@ -24,6 +24,21 @@ ROW = dict(
 )
 
 
+def test_a_program_that_cannot_be_read_has_its_memory():
+  class Unread:
+    def __init__(self, compiled):
+      self.memory_analysis = compiled.memory_analysis
+      self.cost_analysis = compiled.cost_analysis
+
+    def as_text(self):
+      raise jax.errors.JaxRuntimeError('INTERNAL: an instruction of tomorrow')
+
+  compiled = jax.jit(lambda x: x + 1).lower(jnp.ones(8)).compile()
+  found = scaling.describe(Unread(compiled))
+  assert found == scaling.describe(compiled) | dict(collectives=None)
+  assert scaling._moved(None) == 'not read' and scaling._moved({}) == 'none'
+
+
 def _collectives(function, *specs, out):
   """Bytes of what `function` of `[64, 16]` float32 sends on eight devices."""
   mesh = sharding.create_mesh()
