@@ -43,10 +43,7 @@ def main(argv: list[str] | None = None) -> int:
 def table(found: Sequence[systems.System]) -> list[str]:
   """Lines of Markdown: a row per score, groups in the order of the report."""
   names = {name for system in found for name in system.scores}
-  names = sorted(
-    names - set(labels.HIDDEN),
-    key=lambda name: (labels.label(name).order, name),
-  )
+  names = labels.shown(names)
   head = ['score', '', TRUE, *(system.name for system in found)]
   lines = [f'| {" | ".join(head)} |', '|' + '---|' * len(head)]
   for name in names:
@@ -78,7 +75,7 @@ def plot(found: Sequence[systems.System], path: pathlib.Path) -> None:
   from matplotlib.figure import Figure
 
   names = {name for system in found for name in system.curves['fake']}
-  names = sorted(names, key=lambda name: (labels.label(name).order, name))
+  names = labels.shown(names)
   rows = math.ceil(len(names) / COLUMNS)
   figure = Figure(
     figsize=(COLUMNS * PANEL[0], rows * PANEL[1]), layout='constrained'

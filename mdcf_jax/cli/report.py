@@ -34,6 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help='generated clips: folders in the order of the scores, or by name',
   )
   add('--title', help='of the page')
+  add(
+    '--about',
+    action='append',
+    default=[],
+    metavar='NAME=TEXT',
+    help='what a system is, in a sentence; repeatable',
+  )
   add('--clips', type=int, default=6, metavar='N', help='how many to show')
   add(
     '--clip_seconds', type=float, default=6.0, metavar='S', help='of each clip'
@@ -50,11 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
   """Reads the scores, encodes clips, writes the page."""
   from mdcf_jax.media import writer
-  from mdcf_jax.report import page, systems
+  from mdcf_jax.report import labels, page, systems
 
   paths = systems.named(args.scores)
   output = writer.check_output(args.output, paths.values(), ['.html', '.htm'])
-  found = systems.read(paths)
+  found = systems.described(systems.read(paths), args.about)
   videos = _videos(args, [system.name for system in found])
   try:
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +69,8 @@ def run(args: argparse.Namespace) -> None:
     raise InputError(f'{output}: cannot be written ({error})') from error
   page.write_report(output, found, videos, title=args.title)
   size = output.stat().st_size / 1e6
-  sys.stdout.write(f'{output}: {len(found[0].scores)} scores, {size:.1f} MB\n')
+  count = len(labels.shown(found[0].scores))
+  sys.stdout.write(f'{output}: {count} scores, {size:.1f} MB\n')
 
 
 def _videos(args: argparse.Namespace, names: list[str]):

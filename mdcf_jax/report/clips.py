@@ -21,6 +21,13 @@ SORT_BY = (
   *('lse_c_fixed', 'lse_c_exact', 'mouth_correlation', 'lpips_alex', 'psnr'),
   *('ssim', 'face_share'),
 )
+# What the worst and the best clips are by, in words; else by the score's name.
+_HEADINGS = {
+  'lse_c_fixed': ('Lips fit the sound least', 'Lips fit the sound most'),
+  'lse_c_exact': ('Lips fit the sound least', 'Lips fit the sound most'),
+  'mouth_correlation': ('Mouth follows least', 'Mouth follows most'),
+  'lpips_alex': ('Looks least like the true clip', 'Looks most like it'),
+}
 GAP = 4  # White columns between panels, which keep the width even.
 
 
@@ -49,11 +56,13 @@ class Chosen:
     name: of the clip.
     place: 'worst' or 'best'.
     score: the number that it is sorted by, as text.
+    heading: of its place, which tells by which score.
   """
 
   name: str
   place: str
   score: str
+  heading: str
 
 
 def sort_key(system: System, wanted: str | None) -> str:
@@ -93,10 +102,22 @@ def choose(system: System, name: str, count: int, there: set[str]):
     best, worst = order[: len(order) // 2], order[len(order) // 2 :]
   digits = labels.label(name).digits
   return [
-    Chosen(clip, place, number(system.rows[clip]['fake'][name], digits))
+    Chosen(
+      clip,
+      place,
+      number(system.rows[clip]['fake'][name], digits),
+      _heading(name, place),
+    )
     for place, some in (('worst', worst[::-1]), ('best', best))
     for clip in some
   ]
+
+
+def _heading(name: str, place: str) -> str:
+  worst = place == 'worst'
+  if name in _HEADINGS:
+    return _HEADINGS[name][0 if worst else 1]
+  return f'{"Worst" if worst else "Best"} by {labels.alone(name)}'
 
 
 def to_html(
@@ -142,9 +163,10 @@ def to_html(
     f'each ({number(total / 1e6, 1)} MB together), compressed more than the '
     'clips that were scored.</p>'
   ]
+  headings = {clip.place: clip.heading for clip in chosen}
   for place in ('worst', 'best'):
     if cards[place]:
-      parts.append(f'<h3>The {place}</h3>')
+      parts.append(f'<h3>{escape(headings[place])}</h3>')
       parts.append(f'<ul class="videos">{"".join(cards[place])}</ul>')
   return ''.join(parts)
 
@@ -166,11 +188,11 @@ def _card(clip, names, title, video, poster) -> str:
   columns = ''.join(f'<span><bdi>{escape(name)}</bdi></span>' for name in names)
   width = len(names)
   return (
-    f'<li style="--panels:{width}"><video controls playsinline preload='
-    f'"metadata" poster="{poster}" src="{video.uri}"></video>'
-    f'<div class="panels">{columns}</div><b class="name">{escape(clip.name)}'
-    f'</b><span class="value">{escape(title)} {clip.score} · '
-    f'{number(video.seconds, 1)} s</span></li>'
+    f'<li style="--panels:{width}"><div class="panels">{columns}</div>'
+    '<video controls playsinline preload="metadata" '
+    f'poster="{poster}" src="{video.uri}"></video>'
+    f'<b class="name">{escape(clip.name)}</b><span class="value">'
+    f'{escape(title)} {clip.score} · {number(video.seconds, 1)} s</span></li>'
   )
 
 

@@ -14,6 +14,7 @@ LEFT, RIGHT, TOP, BOTTOM = 44, 352, 10, 156
 MAX_POINTS = 240  # Of a line: more are means of neighbours.
 MAX_LINES = 7  # Colours that can be told apart; the true clips have one.
 PART = 0.2  # Of the frames, at the start and the end, that are compared.
+MAX_ENDS = 4  # Of short clips, that are told one by one.
 FEWEST = 0.5  # Of the clips that must reach a frame for it to be drawn.
 # Which curves are shown first.
 ORDER = (
@@ -38,7 +39,7 @@ def to_html(systems: Sequence[System]) -> str:
     'height is a system that does not fall apart. Scores beside the true frame '
     '(PSNR, distances) also get worse where heads move away from where they '
     'began, for any system. Frames that less than half of the clips reach are '
-    'left out.</p>'
+    f'left out.{_ends(systems[0])}</p>'
     f'{_legend(systems)}<div class="charts">{"".join(charts)}</div>'
   )
 
@@ -71,6 +72,30 @@ def kept(curve: tuple[list[float], list[int]]) -> np.ndarray:
   mean[count < max(FEWEST * count.max(initial=0), 1)] = np.nan
   there = np.flatnonzero(np.isfinite(mean))
   return mean[: there[-1] + 1] if len(there) else mean[:0]
+
+
+def ends(curve: tuple[list[float], list[int]]) -> list[int]:
+  """Frames of what is drawn from which on a clip is missing."""
+  count = np.array(curve[1][: len(kept(curve))])
+  return [int(i) + 1 for i in np.flatnonzero(np.diff(count) < 0)]
+
+
+def _ends(system: System) -> str:
+  """Where short clips end, which makes steps in the lines."""
+  found = {i for curve in system.curves['fake'].values() for i in ends(curve)}
+  if not found:
+    return ''
+  times = list(dict.fromkeys(number(i / system.fps, 1) for i in sorted(found)))
+  if len(times) > MAX_ENDS:
+    when = f'from {times[0]} s on'
+  else:
+    when = 'after ' + ' and '.join(
+      filter(None, [', '.join(times[:-1]), f'{times[-1]} s'])
+    )
+  return (
+    f' Short clips end {when}: a step there comes of clips that are missing, '
+    'not of a change of the others.'
+  )
 
 
 def drift(values: np.ndarray) -> tuple[float, float] | None:

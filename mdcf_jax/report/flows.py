@@ -63,7 +63,8 @@ def to_html(
     f'<p>Flow by {escape(name)}, between the two frames where the true clip '
     'changes most. Colour is the direction (see the wheel) and strength of the '
     'movement, alike in a row. In the net below, knots are moved by the flow, '
-    'enlarged alike: smooth lines are natural, spikes are jitter.</p>'
+    'enlarged alike. Compare with the true net: one that is much smoother is '
+    'too stiff, one with more spikes jitters.</p>'
     f'{_wheel()}{"".join(parts)}'
   )
 
@@ -92,8 +93,8 @@ def _clip(clip, files, estimate, size, seconds) -> str:
     for who, flow in flows.items()
   ]
   return (
-    f'<h3><span class="name">{escape(clip.name)}</span> <small>{clip.place}, '
-    f'{number(moment / clips.FPS, 2)} s</small></h3>'
+    f'<h3><span class="name">{escape(clip.name)}</span> <small>'
+    f'{escape(clip.heading)}, {number(moment / clips.FPS, 2)} s</small></h3>'
     f'<div class="flows" style="--panels:{len(columns)}">{"".join(columns)}'
     '</div>'
   )
@@ -102,13 +103,13 @@ def _clip(clip, files, estimate, size, seconds) -> str:
 def _column(who: str, frame: np.ndarray, flow: np.ndarray, scale: float) -> str:
   picture = clips.picture_uri(frame)
   colours = clips.picture_uri(visualize.flow_to_color(flow, scale), 'PNG')
-  smoothness = float(flow_smoothness.flow_smoothness(flow))
+  roughness = float(flow_smoothness.flow_smoothness(flow))
   title = f'{who}: frame, flow in colours, net moved by the flow'
   return (
     f'<figure><img src="{picture}" alt="{escape(who)}: frame">'
     f'<img src="{colours}" alt="{escape(who)}: flow as colours">'
     f'{_net(flow, LIKE / scale, title)}<figcaption><bdi>{escape(who)}</bdi> '
-    f'<small>flow smoothness {number(smoothness, 4)}</small></figcaption>'
+    f'<small>motion roughness {number(roughness, 4)}</small></figcaption>'
     '</figure>'
   )
 

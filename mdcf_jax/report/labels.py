@@ -1,9 +1,11 @@
 """Scores in plain words, in the order and the groups of the page."""
 
 import dataclasses
+from collections.abc import Iterable
 
 # Name, what it tells, and decimals.
 _Entry = tuple[str, str, int]
+_RATIO = 'mean of the clips’ ratios'
 
 _SETS: dict[str, _Entry] = {
   'fid': ('FID', 'do single pictures look like true ones, as a set?', 2),
@@ -31,7 +33,7 @@ _SPEECH: dict[str, _Entry] = {
   ),
   'mouth_lmd': ('distance of lips, as they are', 'with head motion', 4),
   'mouth_spread': ('liveliness of the mouth', 'spread of its opening', 4),
-  'mouth_spread_ratio': ('… over the true one’s', '', 2),
+  'mouth_spread_ratio': ('… over the true one’s', _RATIO, 2),
 }
 _LOOKS: dict[str, _Entry] = {
   'csim': ('CSIM', 'is it the same person?', 3),
@@ -42,19 +44,28 @@ _LOOKS: dict[str, _Entry] = {
   'laplacian_ratio_frame': ('sharpness over the true one', 'whole picture', 2),
   'high_frequency_ratio': ('fine detail over the true one', '', 2),
   'laplacian_variance': ('sharpness of the face', '', 1),
-  'laplacian_variance_ratio': ('… over the true one’s', '', 2),
+  'laplacian_variance_ratio': ('… over the true one’s', _RATIO, 2),
   'high_frequency_ratio_face': ('fine detail of the face', 'ratio', 2),
   'high_frequency_ratio_head': ('fine detail of the head', 'ratio', 2),
 }
 _MOTION: dict[str, _Entry] = {
-  'flow_smoothness': ('flow smoothness', 'roughness of motion in space', 4),
-  'flow_smoothness_ratio': ('… over the true one’s', '', 2),
+  'flow_smoothness': (
+    'motion roughness (flow smoothness of the paper)',
+    'larger where neighbours move apart',
+    4,
+  ),
+  'flow_smoothness_ratio': ('… over the true one’s', _RATIO, 2),
   'flow_jitter': ('flow jitter', 'change of motion between frames, pixels', 3),
-  'flow_jitter_ratio': ('… over the true one’s', '', 2),
+  'flow_jitter_ratio': ('… over the true one’s', _RATIO, 2),
   'lmd': ('distance of the face', 'to the true one in eye distances', 4),
   'lmd_aligned': ('distance of the features', 'head motion taken out', 4),
   'pose_variance': ('head motion', 'variance of angles', 2),
-  'pose_variance_ratio': ('… over the true one’s', '', 2),
+  'pose_variance_ratio': (
+    '… over the true one’s',
+    f'{_RATIO}: a clip whose true head hardly moves makes it large, so it may '
+    'contradict the means above',
+    2,
+  ),
   'yaw_range': ('turns, left to right', 'degrees', 1),
   'pitch_range': ('nods', 'degrees', 1),
   'roll_range': ('tilts', 'degrees', 1),
@@ -70,6 +81,16 @@ GROUPS = {
 OTHER = 'Others'
 # Not for the table: they are parts of others.
 HIDDEN = ('blinks', 'blink_seconds', 'kid_std')
+# What a true clip gets beside itself, as follows from what a score is.
+_IDEALS = {
+  'mouth_correlation': 1,
+  'ssim': 1,
+  'lpips_alex': 0,
+  'mouth_lmd': 0,
+  'mouth_lmd_aligned': 0,
+  'lmd': 0,
+  'lmd_aligned': 0,
+}
 _ESTIMATORS = {'raft-small': 'RAFT', 'farneback': 'Farnebäck'}
 ARROWS = {
   'lower': ('↓', 'less is better'),
@@ -99,6 +120,19 @@ class Label:
   order: tuple[int, int]
 
 
+def shown(names: Iterable[str]) -> list[str]:
+  """Scores that a reader sees, in the order of the table."""
+  return sorted(
+    (name for name in names if name not in HIDDEN),
+    key=lambda name: (label(name).order, name),
+  )
+
+
+def ideal(name: str, better: str) -> int | None:
+  """What a true clip gets beside itself: 0, 1, or None where unknown."""
+  return {'one': 1, 'zero': 0}.get(better, _IDEALS.get(name))
+
+
 def alone(name: str) -> str:
   """The title of a score where the one that it follows does not stand."""
   title = label(name).title
@@ -115,7 +149,10 @@ def label(name: str) -> Label:
   for i, (group, entries) in enumerate(GROUPS.items()):
     if base in entries:
       title, note, digits = entries[base]
-      title += f' ({estimator})' if estimator else ''
+      if estimator and title.endswith(')'):
+        title = f'{title[:-1]}, {estimator})'
+      elif estimator:
+        title += f' ({estimator})'
       order = i, 2 * list(entries).index(base)
       return Label(title, note, digits, group, order)
   return Label(name, '', 3, OTHER, (len(GROUPS), 0))

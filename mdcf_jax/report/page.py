@@ -16,6 +16,7 @@ from mdcf_jax.report import (
   clips,
   curves,
   flows,
+  labels,
   provenance,
   rows,
   summary,
@@ -70,16 +71,16 @@ def write_report(
     InputError: the page cannot be written, or clips cannot be sorted by that.
   """
   first = systems[0]
-  title = title or f'Scores of {first.name}'
+  title = title or f'How close does {first.name} come to true recordings?'
   verdicts = {
     other.name: verdict.compare(first, other) for other in systems[1:]
   }
   shown, flow = _pictures(systems, videos)
   sections = [
     ('In short', summary.to_html(systems, verdicts)),
+    ('Clips', shown),
     ('Scores', table.to_html(systems, verdicts)),
     ('Over time', curves.to_html(systems)),
-    ('Clips', shown),
     ('Motion', flow),
     ('Every clip', rows.to_html(systems)),
     ('How it was measured', provenance.to_html(systems)),
@@ -139,7 +140,7 @@ def _header(title: str, systems: Sequence[System], sections) -> str:
   return (
     f'<header><p class="kicker">Evaluation of talking heads</p>'
     f'<h1>{escape(title)}</h1><p class="lead">{summary.lead(systems)}</p>'
-    f'<nav>{links}</nav>{_tiles(first)}</header><main>'
+    f'{summary.who(systems)}<nav>{links}</nav>{_tiles(first)}</header><main>'
   )
 
 
@@ -148,7 +149,7 @@ def _tiles(system: System) -> str:
   figures = {
     'generated clips': number(fake['clips']),
     'minutes': minutes(fake['frames'] / system.fps),
-    'scores': number(len(system.scores)),
+    'scores': number(len(labels.shown(system.scores))),
     'metrics not computed': number(len(system.skipped)),
   }
   tiles = ''.join(

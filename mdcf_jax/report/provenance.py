@@ -20,9 +20,12 @@ def to_html(systems: Sequence[System]) -> str:
     _list({'name': first.protocol['name'], 'hash': first.protocol['hash']}),
     f'<details><summary>All of it</summary>{_list(protocol)}</details>',
   ]
+  alike: dict[str, list[str]] = {}
   for system in systems:
-    parts.append(f'<h3><bdi>{escape(system.name)}</bdi></h3>')
-    parts.append(_system(system))
+    name = f'<bdi>{escape(system.name)}</bdi>'
+    alike.setdefault(_system(system), []).append(name)
+  for block, names in alike.items():
+    parts.append(f'<h3>{", ".join(names)}</h3>{block}')
   return ''.join(parts)
 
 

@@ -26,7 +26,7 @@ def to_html(systems: Sequence[System]) -> str:
 
 def _table(system: System) -> str:
   names = {name for row in system.rows.values() for name in row['fake']}
-  names = sorted(names, key=lambda name: (labels.label(name).order, name))
+  names = labels.shown(names)
   heads = ['<th><button type="button">Clip</button></th>']
   heads.append('<th><button type="button">Frames</button></th>')
   heads += [

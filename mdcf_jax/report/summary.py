@@ -3,16 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 from mdcf_jax.pages.markup import escape, minutes, number, plural
-from mdcf_jax.report import labels
+from mdcf_jax.report import judgement, labels
 from mdcf_jax.report.curves import drift, kept
 from mdcf_jax.report.systems import System
 from mdcf_jax.report.verdict import BETTER, OPEN, WORSE, Verdict
 
-FEW_CLIPS = 30  # Intervals over fewer are wide.
 FEW_FRAMES = 2048  # Features of Inception: below, FID is biased.
 _MUCH = 0.1  # Relative change that counts as drift.
-# What a reader who knows none of the metrics can make sense of.
-HEADLINES = ('lse_c_fixed', 'mouth_correlation', 'csim', 'lpips_alex', 'psnr')
 # Of these a change means that pictures get worse. Not of PSNR, which falls as
 # soon as a head moves otherwise than the true one.
 _DRIFTS = {'laplacian_ratio_frame': 'one', 'csim': 'higher'}
@@ -30,41 +27,38 @@ def lead(systems: Sequence[System]) -> str:
   )
 
 
+def who(systems: Sequence[System]) -> str:
+  """A line for each system that is described."""
+  items = ''.join(
+    f'<li>{_name(system)}: {escape(system.about)}</li>'
+    for system in systems
+    if system.about
+  )
+  return f'<ul class="who">{items}</ul>' if items else ''
+
+
 def to_html(
   systems: Sequence[System], verdicts: Mapping[str, Mapping[str, Verdict]]
 ) -> str:
-  """What a talking head is, what the numbers say, and how far to trust them."""
+  """What the numbers say, what a talking head is, and how far to trust them."""
   first = systems[0]
-  said = [_headline(name, first) for name in HEADLINES if name in first.scores]
-  said = said[:3]
-  said += [_beside(first, other, verdicts) for other in systems[1:]]
+  said = [_beside(first, other, verdicts) for other in systems[1:]]
   said += _falling_apart(first)
   said += _doubts(systems)
-  items = ''.join(f'<li>{text}</li>' for text in said if text)
   return (
-    '<p>A talking head is a video that a program makes from one picture of a '
-    'face and a recording of speech. Here the picture and the speech come from '
-    'true videos, so that each generated clip has a true one to be compared '
-    'with. The true clips’ own scores are the measure: no method is better '
-    'than they are, and a score that does not tell them from generated ones '
-    f'tells little.</p><ul class="look">{items}</ul>'
+    f'{_list(judgement.sentences(systems))}<p>A talking head is a video that a '
+    'program makes from one picture of a face and a recording of speech. Here '
+    'the picture and the speech come from true videos, so that each generated '
+    'clip has a true one to be compared with. What true clips get, by '
+    'themselves or beside themselves, stands beside the scores as the measure; '
+    'a score that does not tell them from generated ones tells little.</p>'
+    f'{_list(said)}'
   )
 
 
-def _headline(name: str, system: System) -> str:
-  score, about = system.scores[name], labels.label(name)
-  _, meaning = labels.ARROWS.get(score.better, ('', ''))
-  text = f'{escape(about.title)}: <b>{number(score.value, about.digits)}</b>'
-  if score.real is not None:
-    text += f', true clips {number(score.real, about.digits)}'
-  if score.low is not None and score.high is not None:
-    text += (
-      f' (95 % interval {number(score.low, about.digits)} to '
-      f'{number(score.high, about.digits)})'
-    )
-  note = about.note[:1].upper() + about.note[1:]
-  said = f'{text}. {escape(note)}{"" if note.endswith("?") else ";"} {meaning}.'
-  return said[:1].upper() + said[1:]
+def _list(said: Sequence[str]) -> str:
+  items = ''.join(f'<li>{text}</li>' for text in said)
+  return f'<ul class="look">{items}</ul>' if items else ''
 
 
 def _beside(first: System, other: System, verdicts) -> str:
@@ -83,7 +77,8 @@ def _beside(first: System, other: System, verdicts) -> str:
     for word in (BETTER, WORSE)
   }
   text = (
-    f'{_name(first)} beside {_name(other)}, of {len(found)} scores: better in '
+    f'{_name(first)} beside {_name(other)}, of {len(found)} scores that '
+    f'compare clip by clip: better in '
     f'{count[BETTER]}{named[BETTER]}, worse in {count[WORSE]}{named[WORSE]}, '
     f'no clear difference in {count[OPEN]}.'
   )
@@ -96,12 +91,12 @@ def _names(names: Sequence[str], most: int = 4) -> str:
     return ''
   names = sorted(names, key=lambda name: labels.label(name).order)
   titles = [
-    labels.label(name).title
+    labels.label(name).title.partition(' (')[0]
     for name in names
     if not labels.label(name).title.startswith('…')
   ]
-  text = ', '.join(titles[:most])
-  more = ', …' if len(names) > len(titles[:most]) else ''
+  text = '; '.join(titles[:most])
+  more = '; …' if len(names) > len(titles[:most]) else ''
   return f' ({escape(text)}{more})' if titles else ''
 
 
@@ -111,7 +106,7 @@ def _name(system: System) -> str:
 
 def _falling_apart(system: System) -> list[str]:
   """Whether pictures get worse from the start of a clip to its end."""
-  worse, known = [], []
+  worse, known, blurred = [], [], ''
   for name, better in _DRIFTS.items():
     if name not in system.curves['fake']:
       continue
@@ -123,6 +118,9 @@ def _falling_apart(system: System) -> list[str]:
     bad = change < -_MUCH
     if better == 'one':
       bad = abs(change) > _MUCH and abs(pair[1] - 1) > abs(pair[0] - 1)
+    if better == 'one' and pair[0] < judgement.SHARP:
+      start = number(pair[0], about.digits)
+      blurred = f' Pictures are blurred from the start: {start}.'
     if bad:
       worse.append(
         f'{escape(about.title)} from {number(pair[0], about.digits)} to '
@@ -135,8 +133,9 @@ def _falling_apart(system: System) -> list[str]:
     ]
   if known:
     return [
-      'No sign that clips fall apart as they go on: '
-      f'{escape(", ".join(known))} changes by less than a tenth.'
+      f'No sign that clips fall apart as they go on, by '
+      f'{escape(" and ".join(known))} alone: less than a tenth is lost from '
+      f'the first to the last fifth.{blurred}'
     ]
   return []
 
@@ -144,11 +143,6 @@ def _falling_apart(system: System) -> list[str]:
 def _doubts(systems: Sequence[System]) -> list[str]:
   """What keeps one from believing the numbers."""
   first, said = systems[0], []
-  if first.sets['fake']['clips'] < FEW_CLIPS:
-    said.append(
-      f'{plural(first.sets["fake"]["clips"], "clip")} are few: differences '
-      'within the intervals mean nothing.'
-    )
   if 'fid' in first.scores and first.sets['fake']['frames'] < FEW_FRAMES:
     said.append(
       f'FID is of fewer than {number(FEW_FRAMES)} frames, which makes it too '

@@ -49,6 +49,7 @@ class System:
     curves: 'real' and 'fake' to name to (mean, count) of every frame.
     rows: by clip: `scores` by side, `missing` by side, `frames`, `sha256`.
     protocol, weights, versions, hardware: as they were told.
+    about: what it is, in a reader's words; may be empty.
   """
 
   name: str
@@ -63,6 +64,7 @@ class System:
   weights: dict[str, Any]
   versions: dict[str, str]
   hardware: list[str]
+  about: str = ''
 
   @property
   def fps(self) -> float:
@@ -109,6 +111,32 @@ def read(paths: Mapping[str, pathlib.Path]) -> list[System]:
         'their scores do not compare'
       )
   return systems
+
+
+def described(systems: Sequence[System], words: Sequence[str]) -> list[System]:
+  """The systems with what 'NAME=TEXT' says about them.
+
+  Raises:
+    InputError: no such system, no text, or two of one system.
+  """
+  names = [system.name for system in systems]
+  found: dict[str, str] = {}
+  for word in words:
+    # A name may have '=' in it; of two that fit the longer one is meant.
+    fitting = [name for name in names if word.startswith(f'{name}=')]
+    name = max(fitting, key=len, default='')
+    text = word[len(name) + 1 :].strip()
+    if not fitting or not text:
+      raise InputError(
+        f'{word!r} is not NAME=TEXT with a name of: {", ".join(names)}'
+      )
+    if name in found:
+      raise InputError(f'two texts are about {name}')
+    found[name] = text
+  return [
+    dataclasses.replace(system, about=found.get(system.name, ''))
+    for system in systems
+  ]
 
 
 def _read(name: str, path: pathlib.Path) -> System:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-from mdcf_jax.pages import markup
 from mdcf_jax.pages.markup import escape, number
 from mdcf_jax.report import labels
 from mdcf_jax.report.systems import Score, System
@@ -21,10 +20,7 @@ def to_html(
     verdicts: of the first beside each other one, by its name.
   """
   names = {name for system in systems for name in system.scores}
-  names = sorted(
-    (name for name in names if name not in labels.HIDDEN),
-    key=lambda name: (labels.label(name).order, name),
-  )
+  names = labels.shown(names)
   columns = len(systems) + 2
   body, group = [], None
   for name in names:
@@ -33,15 +29,15 @@ def to_html(
       group = about.group
       body.append(
         f'<tr class="group"><th colspan="{columns}" scope="rowgroup">'
-        f'{escape(group)}</th></tr>'
+        f'<span>{escape(group)}</span></th></tr>'
       )
     body.append(_row(name, about, systems, verdicts))
   body += _blank(systems, columns)
   head = ''.join(f'<th>{_name(system)}</th>' for system in systems)
   return (
-    '<div class="scroll"><table class="scores"><thead><tr><th>Score</th>'
-    f'<th>True clips</th>{head}</tr></thead><tbody>{"".join(body)}</tbody>'
-    f'</table></div>{_notes(systems)}'
+    f'{_legend(systems)}<div class="scroll"><table class="scores"><thead><tr>'
+    f'<th>Score</th><th>True clips</th>{head}</tr></thead><tbody>'
+    f'{"".join(body)}</tbody></table></div>'
   )
 
 
@@ -60,7 +56,7 @@ def _row(name, about, systems, verdicts) -> str:
   true = next((s.real for s in scores if s and s.real is not None), None)
   cells = [
     f'<th scope="row">{escape(about.title)}{mark}{note}</th>',
-    f'<td>{markup.NONE if true is None else number(true, about.digits)}</td>',
+    _true(true, about.digits, labels.ideal(name, first.better)),
   ]
   for system, score in zip(systems, scores):
     if score is None:
@@ -69,6 +65,13 @@ def _row(name, about, systems, verdicts) -> str:
     verdict = verdicts.get(system.name, {}).get(name)
     cells.append(_cell(score, about.digits, verdict))
   return f'<tr>{"".join(cells)}</tr>'
+
+
+def _true(value: float | None, digits: int, ideal: int | None) -> str:
+  """The true clips' own score; else what they get beside themselves."""
+  if value is not None:
+    return f'<td>{number(value, digits)}</td>'
+  return '<td></td>' if ideal is None else f'<td class="ideal">{ideal}</td>'
 
 
 def _cell(score: Score, digits: int, verdict: Verdict | None) -> str:
@@ -97,7 +100,7 @@ def _blank(systems: Sequence[System], columns: int) -> list[str]:
     return []
   rows = [
     f'<tr class="group"><th colspan="{columns}" scope="rowgroup">'
-    'Not computed</th></tr>'
+    '<span>Not computed</span></th></tr>'
   ]
   for reason, names in reasons.items():
     title = ', '.join(name.replace('_', ' ').upper() for name in names)
@@ -109,18 +112,22 @@ def _blank(systems: Sequence[System], columns: int) -> list[str]:
   return rows
 
 
-def _notes(systems: Sequence[System]) -> str:
+def _legend(systems: Sequence[System]) -> str:
+  """What the arrows, the small numbers and the words mean."""
+  arrows = '; '.join(
+    f'{sign} {meaning}'.replace('→ ', '→\N{NO-BREAK SPACE}')
+    for sign, meaning in labels.ARROWS.values()
+  )
   said = (
-    'Means over clips; the small numbers are 95 % bootstrap intervals over '
-    'clips. '
-    + '; '.join(f'{sign} {meaning}' for sign, meaning in labels.ARROWS.values())
-    + '.'
+    f'{escape(arrows)}. Means over clips; the small numbers are 95 % bootstrap '
+    'intervals over clips. In grey: what a true clip gets beside itself.'
   )
   if len(systems) > 1:
+    first = _name(systems[0])
     said += (
-      f' “better” and “worse” are said of a system beside '
-      f'{systems[0].name}, clip by clip, where the 95 % interval of the '
-      'difference does not hold 0. With many scores some of these words are '
-      'chance.'
+      f' <em class="better">better</em> or <em class="worse">worse</em> beside '
+      f'a number: better or worse than {first}, clip by clip, where the 95 % '
+      'interval of the difference does not hold 0. With many scores some of '
+      'these words are chance.'
     )
-  return f'<p class="note">{escape(said)}</p>'
+  return f'<p class="note">{said}</p>'

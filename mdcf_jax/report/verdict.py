@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from mdcf_jax.metrics.bootstrap import bootstrap_interval
+from mdcf_jax.report import labels
 from mdcf_jax.report.systems import System
 
 BETTER, WORSE, OPEN = 'better', 'worse', 'open'
@@ -49,12 +50,14 @@ def compare(ours: System, other: System) -> dict[str, Verdict]:
 
   The clips that both have are compared one by one: 95 % bootstrap intervals of
   the mean difference. Scores of sets have no clips, so no verdict; neither
-  has the blink rate, which is that of all clips together.
+  has the blink rate, which is that of all clips together, nor what the table
+  does not show (`labels.HIDDEN`).
   """
   found = {}
-  for name, score in ours.scores.items():
-    if name not in other.scores or name == 'blink_rate':
+  for name in labels.shown(ours.scores.keys() & other.scores.keys()):
+    if name == 'blink_rate':
       continue
+    score = ours.scores[name]
     differences = [
       a - b
       for a, b in (

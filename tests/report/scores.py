@@ -12,6 +12,14 @@ BETTER = {
   'flow_smoothness_farneback': 'truth',
   'laplacian_ratio_frame': 'one',
   'mouth_lag': 'zero',
+  'mouth_correlation': 'higher',
+  'mouth_spread_ratio': 'one',
+  'pose_variance_ratio': 'one',
+  'lmd': 'lower',
+  'csim': 'higher',
+  'lse_c_fixed': 'higher',
+  'blinks': 'truth',
+  'blink_seconds': 'truth',
 }
 
 

@@ -51,15 +51,15 @@ def test_the_page_says_what_was_measured_and_what_was_not(tmp_path):
     scores.write(tmp_path / 'still.json', still),
   )
   row = page.row('PSNR')
-  assert '↑' in row[0] and row[1] == '–'
+  assert '↑' in row[0] and row[1] == ''  # No decibels of a clip to itself.
   assert row[2] == '28.50 28.00 to 29.00'
   assert row[3] == '25.50 25.00 to 26.00 worse'  # In each of eight clips.
-  assert page.row('flow smoothness (Farnebäck)')[1] == '0.2000'
+  assert page.row('motion roughness (flow')[1] == '0.2000'
   assert 'not computed: no inception weights' in page.row('FID')[1]
   assert 'mdcf download inception' in page.text
-  assert 'better in 2 (LPIPS, PSNR)' in page.text
+  assert 'better in 2 (LPIPS; PSNR)' in page.text
   assert 'CSIM from 0.854 to 0.446' in page.text
-  assert '8 clips are few' in page.text
+  assert 'low, 8 clips of 8 sources (by their names) are few' in page.text
   for text in (ours['protocol']['hash'], 'f' * 64, 'jax 0.10.2', 'Linux x86'):
     assert text in page.text
   assert '<path class="line l0"' in page.text
@@ -129,7 +129,9 @@ def test_clips_are_shown_side_by_side_with_sound(scored, tmp_path):
   assert names == ['a&b0', 'a&b1', 'a&b2']
   videos = page.all('video')
   assert len(videos) == 2 and all('controls' in x for x in videos)
-  assert 'a&amp;b2</b>' in page.text.split('The worst')[1].split('The best')[0]
+  assert (
+    'a&amp;b2</b>' in page.text.split('Worst by PSNR')[1].split('Best by')[0]
+  )
   for attributes in videos:
     kind, _, data = attributes['src'].partition(',')
     assert kind == 'data:video/mp4;base64'
