@@ -136,6 +136,8 @@ class Generator:
   def dynamics(self, z: np.ndarray) -> np.ndarray:
     """Flow (x, y) in [-1, 1] of the picture and occlusion of latents.
 
+    Without the lids, which come later.
+
     Args:
       z: `[N, h, w, C]`, of `generate`.
 
@@ -255,7 +257,9 @@ class Generator:
       return np.pad(x, [(0, more)] + [(0, 0)] * (x.ndim - 1), mode='edge')
 
     def start(first):
-      now = eyes and eyes | dict(blink=part(eyes['blink'], first))
+      now = eyes
+      if eyes is not None:
+        now = eyes | dict(blink=part(eyes['blink'], first))
       call = self._stages.decode(self.variables, features, part(z, first), now)
       return self._stages.program('frames', call)(*call.args)
 

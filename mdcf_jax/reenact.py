@@ -292,7 +292,7 @@ def _pictures(
   locate = None
   if crop == 'auto':
     size = info.width, info.height
-    box = _face_box(path, square=len(set(size)) == 1)
+    box = _face_box(path, first, square=info.width == info.height)
     whole = box is None or image.is_portrait(box, *size)
     crop, locate = ('none', None) if whole else (crop, lambda _: box)
   cut, square = image.crop_square(
@@ -304,13 +304,17 @@ def _pictures(
   return _Pictures(cut, map(cutter, frames))
 
 
-def _face_box(path: str | os.PathLike, square: bool) -> np.ndarray | None:
-  """The main face's box at its first appearance; None if nobody can look.
+def _face_box(
+  path: str | os.PathLike, first: np.ndarray, square: bool
+) -> np.ndarray | None:
+  """The main face's box in the first frame, or else later; None if nobody can
+  look.
 
   Nothing is said, and None is given where no face is found, of a square video.
   """
   level = logging.DEBUG if square else logging.WARNING
-  for frame in video.iter_frames(path, 1, max_frames=_SEARCHED):
+  later = video.iter_frames(path, 1, max_frames=_SEARCHED)
+  for frame in itertools.chain([first], later):
     found = inputs.find_faces(frame, level)
     if found is None:
       return None

@@ -242,12 +242,12 @@ class Stages:
     image = self.devices.put(image)
     return Call(self._encode, (variables['fde'], image), 1)
 
-  def speech(self, variables, image, mouth, known) -> Call:
+  def speech(self, variables, image, face, known) -> Call:
     """What the mouth does to the latents, with `knows_faces`."""
     names = 'audio_emb', 'frame_mask', 'pose', 'source_pose'
     known = self._by_frame({name: known[name] for name in names})
     used = {n: variables.get(n, {}) for n in ('diffusion', 'lmae', 'fde')}
-    given = self.devices.put((image, mouth))
+    given = self.devices.put((image, face))
     return Call(self._speech, (used, *given, known), 1)
 
   def diffusion(
@@ -287,8 +287,8 @@ class Stages:
     used = variables.get('lmae', {}), variables['fde']
     features, z = self.devices.put(features), self.devices.put(z, 0)
     if eyes is not None:
-      blink = self.devices.put(eyes['blink'], 0)
-      eyes = self.devices.put(eyes) | dict(blink=blink)
+      split = dict(blink=0)
+      eyes = {k: self.devices.put(x, split.get(k)) for k, x in eyes.items()}
     return Call(self._decode, (*used, features, z, eyes), 2)
 
   def eyes(self, face, known, blink) -> dict[str, Any] | None:
@@ -344,9 +344,9 @@ class Stages:
       source_landmarks=guides.points(found),
     )
 
-  def _speech(self, variables, image, mouth, known):
+  def _speech(self, variables, image, face, known):
     params, model_state = packed.split(variables['diffusion'])
-    batch = known | mouth | dict(source=_to_signed(image))
+    batch = known | face | dict(source=_to_signed(image))
     return self.phases['diffusion'].speak(
       params, model_state, packed.frozen(variables), batch
     )
@@ -387,7 +387,8 @@ class Stages:
     phase = self.phases['diffusion']
     dynamics = phase.lmae.apply(lmae, z, method='decode')
     if eyes is not None:
-      dynamics = eyelids.lower(dynamics, **eyes)
+      scale = phase.fde.scale
+      dynamics = eyelids.lower(dynamics, **eyes, scale=scale)
     images = phase.fde.apply(fde, features, dynamics, method='decode')
     images = jnp.round((images + 1) * 127.5)
     return jnp.clip(images, 0, 255).astype(jnp.uint8)

@@ -228,7 +228,7 @@ def test_the_driving_face_is_looked_for(pipe, tmp_path, monkeypatch, negative):
   monkeypatch.setattr(faces, 'detect_faces', find)
   with pytest.raises(NoFace, match='driving-crop none'):
     reenact.reenact(pipe, smooth(0), path, crop='none')
-  assert looked[1:] == [(64, 96, 3)] * 2  # At 0 and at 1 second.
+  assert looked[1:] == [(64, 96, 3)] * 3  # The first, and one a second.
   monkeypatch.setattr(reenact.inputs, 'find_faces', lambda *_: None)
   moving = reenact.reenact(pipe, smooth(0), path)
   assert next(moving.frames).shape == (64, 64, 3)

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from mdcf_jax.errors import InputError
-from mdcf_jax.media import image
+from mdcf_jax.media import faces, image
 
 WHOLE, MIDDLE, OWN = 'Whole picture', 'Middle of the picture', 'My own square'
 _FACE = 'Face '
@@ -47,7 +47,7 @@ class Framing:
     height, width = self.picture.shape[:2]
     if not self.boxes:
       return self.middle
-    main = int(np.argmax([np.prod(box[2:] - box[:2]) for box in self.boxes]))
+    main = int(np.argmax([faces.prominence(box) for box in self.boxes]))
     if image.is_portrait(self.boxes[main], width, height):
       return self.middle
     return f'{_FACE}{main + 1}'

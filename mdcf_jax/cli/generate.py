@@ -249,8 +249,8 @@ def _make(
   from mdcf_jax.media.writer import VideoWriter
 
   if not pipe.is_ready([read.clip for read in group]):
-    what = f'videos of {max(read.clip.frames for read in group)} frames'
-    print(f'preparing programs for {what}, once', file=sys.stderr)
+    frames = max(read.clip.frames for read in group)
+    print(f'preparing programs for {frames} frames', file=sys.stderr)
   try:
     videos = pipe.generate([read.clip for read in group], Bars())
   except InputError as error:

@@ -88,13 +88,13 @@ class Maker:
     return [*made, *sampling, self.decoder(encoded)]
 
   def encoder(self) -> Function:
-    """features_0, ... of image; for `speech`, what it needs of the mouth."""
+    """features_0, ... of image; where guide points are known, those."""
 
     def call(variables, image):
       function = self._stages.encode(variables, image[None]).function
-      features, mouth = function(variables['fde'], image[None])
+      features, face = function(variables['fde'], image[None])
       named = {f'features_{i}': x[0] for i, x in enumerate(features)}
-      return named | {name: x[0] for name, x in mouth.items()}
+      return named | {name: x[0] for name, x in face.items()}
 
     size = self._size, self._size, 3
     return self._make('encoder', call, ('fde',), image=(jnp.uint8, *size))
@@ -115,17 +115,17 @@ class Maker:
 
   def speech(self, encoded: Mapping[str, Any]) -> Function:
     """opened: what the mouth does to latents."""
-    of_mouth = 'source_opening', 'source_landmarks'
+    of_face = 'source_opening', 'source_landmarks'
 
     def call(variables, image, **known):
       known = {name: x[None] for name, x in known.items()}
-      mouth = {name: known.pop(name) for name in of_mouth}
-      made = self._stages.speech(variables, image[None], mouth, known)
-      opened = made.function(made.args[0], image[None], mouth, known)
+      face = {name: known.pop(name) for name in of_face}
+      made = self._stages.speech(variables, image[None], face, known)
+      opened = made.function(made.args[0], image[None], face, known)
       return dict(opened=opened[0])
 
     inputs = {k: (x.dtype, *x.shape[1:]) for k, x in encoded.items()}
-    inputs = {k: inputs[k] for k in ('image', *of_mouth)}
+    inputs = {k: inputs[k] for k in ('image', *of_face)}
     inputs |= self._conditions('audio_emb', 'frame_mask', 'pose', 'source_pose')
     return self._make('speech', call, ('fde', 'lmae', 'diffusion'), **inputs)
 

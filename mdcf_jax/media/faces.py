@@ -34,6 +34,7 @@ __all__ = [
   'locate_face',
   'openness',
   'overlap',
+  'prominence',
   'track_faces',
 ]
 
@@ -43,7 +44,7 @@ logger = logging.getLogger(__name__)
 # the mouth, the chin, both upper eyelids, the tip of the nose.
 GUIDE_LANDMARKS = (13, 14, 61, 291, 152, 159, 386, 1)
 
-# What is assumed of a square portrait when nobody looked for the face.
+# What is assumed of a portrait in which no face was seen.
 DEFAULT_POSE = (0.0, 0.0, 0.0, 0.0, 0.05, float(np.log(0.6)))
 DEFAULT_BLINK = (0.3, 0.3)
 DEFAULT_FACE_BOX = (0.2, 0.15, 0.8, 0.9)
@@ -150,7 +151,7 @@ def detect_faces(
   """Returns the faces of one image `[H, W, 3]` uint8, the main one first."""
   with Landmarker(model_path) as landmarker:
     faces = _find(landmarker, image)
-  faces.sort(key=_prominence, reverse=True)
+  faces.sort(key=lambda face: prominence(face['face_box']), reverse=True)
   return [
     FaceTrack(
       detected=np.ones(1, bool),
@@ -273,9 +274,13 @@ def _blink(points: np.ndarray) -> np.ndarray:
   return np.array(ratios, np.float32)
 
 
-def _prominence(face) -> float:
-  """Large and central faces first: area over distance from the centre."""
-  x0, y0, x1, y1 = face['face_box']
+def prominence(box: np.ndarray) -> float:
+  """Of the main face the most: area over distance from the centre.
+
+  Args:
+    box: (x0, y0, x1, y1) in [0, 1].
+  """
+  x0, y0, x1, y1 = box
   distance = np.hypot((x0 + x1) / 2 - 0.5, (y0 + y1) / 2 - 0.5)
   return float((x1 - x0) * (y1 - y0) / (0.25 + distance))
 
@@ -286,7 +291,7 @@ def _main_face(faces, previous):
     overlaps = [overlap(face['face_box'], previous) for face in faces]
     if max(overlaps) > 0.1:
       return faces[int(np.argmax(overlaps))]
-  return max(faces, key=_prominence)
+  return max(faces, key=lambda face: prominence(face['face_box']))
 
 
 def overlap(a: np.ndarray, b: np.ndarray) -> float:

@@ -1,7 +1,7 @@
 """MediaPipe's Face Landmarker, the one place that knows it.
 
 MediaPipe is imported when first used: it needs system libraries that a slim
-image lacks, and generation from a square portrait does without it.
+image lacks, and generation from a portrait does without it.
 """
 
 import contextlib

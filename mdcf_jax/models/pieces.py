@@ -60,7 +60,7 @@ def one_by_one(
 
 
 def _divisor(length: int, size: int) -> int:
-  """The largest divisor of `length` from a half of `size` to it, else `size`.
+  """The largest divisor of `length` above a half of `size`, else `size`.
 
   What is divided evenly needs no padded copy.
   """

@@ -4,10 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mdcf_jax.ops.resize import resize_bilinear
 from mdcf_jax.ops.warp import identity_grid
 from mdcf_jax.phases import eyelids
 
-SIZE = 64
+SIZE, CELLS = 64, 16
 # Lips, corners, chin, the person's right and left upper lid, nose.
 POINTS = jnp.array(
   [
@@ -24,7 +25,7 @@ def lower(blink, dynamics=None):
   """Dynamics at rest, or those given, of frames with these eyes."""
   blink = jnp.atleast_2d(jnp.float32(blink))
   if dynamics is None:
-    dynamics = jnp.zeros((len(blink), SIZE, SIZE, 3)).at[..., 2].set(0.7)
+    dynamics = jnp.zeros((len(blink), CELLS, CELLS, 3)).at[..., 2].set(0.7)
   return jax.jit(eyelids.lower)(dynamics, POINTS, OPEN, blink)
 
 
@@ -45,14 +46,15 @@ def test_closures_are_parts_of_the_way():
 
 
 def test_open_eyes_change_nothing():
-  moving = jax.random.normal(jax.random.key(0), (2, SIZE, SIZE, 3))
+  moving = jax.random.normal(jax.random.key(0), (2, CELLS, CELLS, 3))
   found = lower([[0.3, 0.3], [0.5, 0.4]], moving)
-  np.testing.assert_allclose(found, moving, atol=1e-6)
+  whole = resize_bilinear(moving, (SIZE, SIZE))
+  np.testing.assert_allclose(found, whole, atol=1e-6)
 
 
 def test_a_lid_covers_its_own_eye():
   found = lower([[0.05, 0.3], [0.3, 0.05], [0.05, 0.05]])
-  np.testing.assert_array_equal(found[..., 2], np.float32(0.7))
+  np.testing.assert_allclose(found[..., 2], 0.7, rtol=1e-6)
   flow = np.asarray(found[..., :2])
   rows, columns = zip(*map(cell, MIDDLES))
   up = -flow[:, rows, columns, 1] / DISTANCE
@@ -81,9 +83,21 @@ def test_lids_come_down_without_a_fold():
 def test_lids_go_with_the_head():
   """Shifted by eight cells, a blink is that blink, shifted."""
   by = 8
-  flow = jnp.zeros((1, SIZE, SIZE, 3)).at[..., 0].set(-by * 2 / (SIZE - 1))
+  step = -by * 2 / (SIZE - 1)
+  flow = jnp.zeros((1, CELLS, CELLS, 3)).at[..., 0].set(step)
   still = np.asarray(lower([0.05, 0.05]))
-  moved = np.asarray(lower([0.05, 0.05], flow)) - flow
+  moved = np.asarray(lower([0.05, 0.05], flow)) - np.float32([step, 0, 0])
   np.testing.assert_allclose(
     moved[:, :, by:, :2], still[:, :, :-by, :2], atol=1e-5
   )
+
+
+def test_wide_eyes_have_large_lids():
+  """So that they shut as well."""
+  shut = jnp.full((1, 2), 0.05)
+  covered = []
+  for open_by in (0.2, 0.3, 0.4):
+    given = jnp.full((1, 2), open_by)
+    flow = eyelids.lower(jnp.zeros((1, CELLS, CELLS, 3)), POINTS, given, shut)
+    covered.append(int((np.abs(flow[..., 1]) > 1e-4).sum()))
+  assert covered[0] < covered[1] < covered[2]
