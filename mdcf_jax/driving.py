@@ -17,6 +17,9 @@ FPS = 25
 MODES = 'relative', 'absolute'
 MIN_DETECTED = 0.5  # Of the frames; below that it is guesswork.
 ANALYSIS_HEIGHT = 480  # Of the pictures that the face is looked for in.
+# A face is far if the square around it is smaller than this part of the
+# picture. It may then move within a square that is so many times larger.
+_FAR, _ROOM = 0.4, 2.5
 
 # Eyes are this much of the time less open than when they are plainly open.
 _OPEN = 0.75
@@ -45,22 +48,48 @@ def read_motion(
   from mdcf_jax.media import faces, image, video
 
   info = video.probe(path)
-  pictures = video.iter_frames(
-    path, FPS, max_frames=frames, height=ANALYSIS_HEIGHT
-  )
+  size, seen = (info.width, info.height), dict(height=ANALYSIS_HEIGHT)
+  if near := _near(next(video.iter_frames(path, FPS))):
+    x, y, side = near
+    box = np.array([x, y, x + side, y + side]) / [*size, *size]
+    size, seen = (side, side), dict(resolution=ANALYSIS_HEIGHT, box=box)
+  pictures = video.iter_frames(path, FPS, max_frames=frames, **seen)
   track = faces.track_faces(pictures, name=os.fspath(path))
-  seen, count = int(track.detected.sum()), len(track.detected)
-  if seen < MIN_DETECTED * count:
+  found, count = int(track.detected.sum()), len(track.detected)
+  if found < MIN_DETECTED * count:
     raise NoFace(
-      f'{path}: a face is seen in {seen} of {count} frames, which is too few'
+      f'{path}: a face is seen in {found} of {count} frames, which is too few'
     )
-  size = info.width, info.height
   square = (0, 0, *size)
   if not image.is_portrait(track.face_box[0], *size):
     square = image.square_around(track.face_box[0], *size)
   pose = in_square(track.pose, square, *size)
   order = to_and_fro(count, frames)
   return pose[order], track.blink[order]
+
+
+def _near(first: np.ndarray) -> tuple[int, int, int] | None:
+  """Where to look closer, (x, y, side), if the main face is far.
+
+  What a landmarker tells of a small face trembles.
+  """
+  from mdcf_jax.media import face_search, faces, image
+
+  boxes = face_search.find_boxes(first)
+  if not boxes:
+    return None
+  height, width = first.shape[:2]
+  main = max(boxes, key=faces.prominence)
+  x, y, side, _ = image.square_around(main, width, height)
+  if side >= _FAR * min(width, height):
+    return None
+  middle = x + side / 2, y + side / 2
+  side = min(round(_ROOM * side), width, height)
+  x, y = (
+    int(np.clip(m - side / 2, 0, most - side))
+    for m, most in zip(middle, (width, height))
+  )
+  return x, y, side
 
 
 def to_and_fro(count: int, frames: int) -> np.ndarray:

@@ -23,7 +23,7 @@ import numpy as np
 
 from mdcf_jax import inputs
 from mdcf_jax.errors import InputError, NoFace
-from mdcf_jax.media import image, video
+from mdcf_jax.media import face_search, image, video
 from mdcf_jax.media.paste import Paste
 from mdcf_jax.models import sizes
 from mdcf_jax.ops import pose
@@ -307,8 +307,8 @@ def _pictures(
 def _face_box(
   path: str | os.PathLike, first: np.ndarray, square: bool
 ) -> np.ndarray | None:
-  """The main face's box in the first frame, or else later; None if nobody can
-  look.
+  """The main face's box in the first frame, or later, or far away in the first;
+  None if nobody can look.
 
   Nothing is said, and None is given where no face is found, of a square video.
   """
@@ -320,6 +320,8 @@ def _face_box(
       return None
     if found:
       return found[0].face_box[0]
+  if far := face_search.find_boxes(first):
+    return face_search.largest(far)
   if square:
     return None
   raise NoFace(

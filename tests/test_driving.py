@@ -8,7 +8,7 @@ from PIL import Image
 
 from mdcf_jax import driving
 from mdcf_jax.errors import InputError, NoFace
-from mdcf_jax.media import faces
+from mdcf_jax.media import face_search, faces, image
 from mdcf_jax.media.writer import VideoWriter
 
 PORTRAIT = pathlib.Path(__file__).parents[1] / 'assets/portrait.png'
@@ -42,6 +42,7 @@ def clip(tmp_path, monkeypatch):
       return track(sum(1 for _ in frames), detected)
 
     monkeypatch.setattr(faces, 'track_faces', track_faces)
+    monkeypatch.setattr(face_search, 'find_boxes', lambda _: [])
     return path
 
   return write
@@ -114,6 +115,28 @@ def test_square_videos_stay_whole_where_the_face_is_large(clip, monkeypatch):
   monkeypatch.setattr(faces, 'track_faces', lambda *_, **__: found)
   pose, _ = driving.read_motion(path, 3)
   np.testing.assert_allclose(pose[:, 3:], found.pose[:, 3:], atol=1e-6)
+
+
+def test_far_faces_are_looked_at_from_nearby(clip, monkeypatch):
+  """In a square around them, and are told as in the whole picture."""
+  path = clip(3, (400, 800))
+  box = np.float32([0.7, 0.2, 0.75, 0.3])  # 40 pixels high.
+  monkeypatch.setattr(face_search, 'find_boxes', lambda _: [box])
+  looked = []
+
+  def track_faces(frames, *, name):
+    looked.extend(frame.shape for frame in frames)
+    return track(3)
+
+  monkeypatch.setattr(faces, 'track_faces', track_faces)
+  pose, _ = driving.read_motion(path, 3)
+  assert set(looked) == {(480, 480, 3)}
+  found = track(3)  # As if in that square.
+  square = image.square_around(found.face_box[0], 100, 100)
+  expected = driving.in_square(found.pose, square, 100, 100)
+  np.testing.assert_allclose(pose, expected, atol=0.02)
+  x, y, side = driving._near(np.zeros((400, 800, 3), np.uint8))
+  assert x < 560 and x + side > 600 and 0 <= y < 40 and 150 < side < 200
 
 
 def test_too_few_faces_are_an_error(clip):

@@ -226,6 +226,7 @@ def test_the_driving_face_is_looked_for(pipe, tmp_path, monkeypatch, negative):
     return []
 
   monkeypatch.setattr(faces, 'detect_faces', find)
+  monkeypatch.setattr(reenact.face_search, 'find_boxes', lambda _: [])
   with pytest.raises(NoFace, match='driving-crop none'):
     reenact.reenact(pipe, smooth(0), path, crop='none')
   assert looked[1:] == [(64, 96, 3)] * 3  # The first, and one a second.
