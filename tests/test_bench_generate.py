@@ -58,7 +58,8 @@ def test_dawn_has_the_same_fde_and_no_auto_encoder():
   from mdcf_jax.stages import Options
 
   calls = stages.calls(variables, known, 64, Options())
-  z = calls['frames'].args[-1]
+  *_, z, eyes = calls['frames'].args
+  assert eyes is None
   assert z.shape[1:] == (16, 16, 3)
 
 
