@@ -14,6 +14,7 @@ from mdcf_jax.ops.resize import resize_bilinear
 from mdcf_jax.ops.warp import identity_grid
 from mdcf_jax.phases import guides
 
+# All chosen by eye, on eight portraits.
 # In distances of the eyes: half of the width and of the height of what a lid
 # covers, and how far below the guide point of the upper lid its middle is; the
 # last two of an eye with the usual aspect ratio, in proportion of others.
