@@ -117,7 +117,6 @@ def run(args: argparse.Namespace) -> int:
     from mdcf_jax.programs import keep_programs
 
     keep_programs()
-
     dtype = None if args.dtype == 'auto' else args.dtype
     return Pipeline.from_pretrained(
       args.weights, args.hubert, dtype, args.devices
